@@ -1,0 +1,1 @@
+"""The documented records as pydantic models: lenient towards files of other versions."""

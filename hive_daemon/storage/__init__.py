@@ -1,0 +1,1 @@
+"""The store: ports, the SQLite implementation, and the readable mirror."""

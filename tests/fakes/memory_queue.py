@@ -1,0 +1,222 @@
+"""The in-memory store's queue: accepting, claiming, giving back, cancelling, and what is said to executions."""
+
+from __future__ import annotations
+
+from hive_daemon.errors import (
+    AlreadyRegistered,
+    Fenced,
+    IdempotencyConflict,
+    IllegalMove,
+    SessionNotFound,
+)
+from hive_daemon.ids import execution_id
+from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.values import (
+    Beat,
+    Claim,
+    Dedupe,
+    Fence,
+    InboxItem,
+    Injected,
+    Limits,
+    Submission,
+    Submitted,
+    Swept,
+)
+from tests.fakes.memory_steps import restore
+from tests.fakes.memory_world import WAITING, Entry, Item, World, new_row, waits_at
+
+S = ExecutionStatus
+RESUMABLE = (S.PAUSED, *WAITING, S.INTERRUPTED)
+SUSPECT_AFTER = 2
+
+
+def submit(world: World, submission: Submission) -> Submitted:
+    """See `ExecutionQueue.submit`."""
+    dedupe = submission.dedupe
+    if dedupe is not None:
+        found = _deduped(world, dedupe)
+        if found is not None:
+            return found
+    session_id = submission.session_id
+    ordinals = [entry.row.ordinal for entry in world.of_session(session_id)]
+    if submission.is_new_session and ordinals:
+        raise AlreadyRegistered(subject=session_id)
+    if not submission.is_new_session and not ordinals:
+        raise SessionNotFound(subject=session_id)
+    ordinal = 1 + max(*ordinals, world.ordinals.get(session_id, 0)) if ordinals else 1
+    name = execution_id(session_id, ordinal)
+    world.last_row += 1
+    row = new_row(world, submission, name, ordinal)
+    world.put(Entry(row, submission.lane, submission.priority, submission.state))
+    if dedupe is not None:
+        until = world.now + dedupe.window_seconds
+        world.dedupe[dedupe.namespace, dedupe.key] = (dedupe.body_hash, name, session_id, until)
+    for old in submission.replaces:
+        if world.named(old) is not None:
+            cancel(world, old, f"replaced by {name}")
+    world.lanes.append(submission.lane)
+    return Submitted(name, session_id, True)
+
+
+def _deduped(world: World, dedupe: Dedupe) -> Submitted | None:
+    found = world.dedupe.get((dedupe.namespace, dedupe.key))
+    if found is None or found[3] <= world.now:
+        return None
+    if found[0] != dedupe.body_hash:
+        raise IdempotencyConflict(subject=found[1])
+    return Submitted(found[1], found[2], False)
+
+
+def claim(world: World, node: str, limits: Limits) -> list[Claim]:
+    """See `ExecutionQueue.claim`: look at what is queued in order, take it if everything allows it."""
+    queued = [e for e in world.entries.values() if e.row.status is S.QUEUED]
+    queued.sort(key=lambda e: (-e.priority, e.row.n))
+    return [_take(world, node, entry) for entry in queued if _may_run(world, entry, limits)]
+
+
+def _may_run(world: World, entry: Entry, limits: Limits) -> bool:
+    row, running = entry.row, world.running()
+    in_lane = sum(e.lane == entry.lane for e in running)
+    of_agent = sum(e.row.agent == row.agent for e in running)
+    writers = {e.row.session_id for e in running if not e.row.is_joined}
+    is_suspect = row.attempts >= SUSPECT_AFTER
+    return (
+        len(running) < limits.total
+        and in_lane < limits.lanes.get(entry.lane, 0)
+        and of_agent < limits.agents.get(row.agent, of_agent + 1)
+        and (row.is_joined or row.session_id not in writers)
+        and not (is_suspect and any(e.row.attempts > SUSPECT_AFTER for e in running))
+    )
+
+
+def _take(world: World, node: str, queued: Entry) -> Claim:
+    entry = queued.but(
+        status=S.RUNNING,
+        owner=node,
+        epoch=queued.epoch + 1,
+        attempts=queued.row.attempts + 1,
+        claimed_seq=queued.row.seq,
+        started_at=world.now if queued.row.started_at is None else queued.row.started_at,
+        updated_at=world.now,
+        waiting=None,
+        heard=world.last_item,
+    )
+    world.put(entry)
+    row = entry.row
+    return Claim(
+        execution_id=row.execution_id,
+        session_id=row.session_id,
+        agent=row.agent,
+        graph_id=row.graph_id,
+        entry_point=row.entry_point,
+        stream_id=row.stream_id,
+        fence=Fence(row.execution_id, entry.epoch, row.n),
+        seq=row.seq,
+        event_seq=entry.event_seq,
+        attempts=row.attempts,
+        input=row.input,
+        source=row.source,
+        correlation_id=row.correlation_id,
+        causation=row.causation,
+        created_at=row.created_at,
+        ordinal=row.ordinal,
+        is_joined=row.is_joined,
+        cancel_reason=row.cancel_reason,
+        state=entry.state,
+        trace_id=row.trace_id,
+        was=entry.was,
+        restore=restore(world, row.execution_id, None),
+        inbox=_open_items(world, row.session_id) if entry.was is not None else (),
+    )
+
+
+def _open_items(world: World, session_id: str) -> tuple[InboxItem, ...]:
+    return tuple(
+        InboxItem(id, item.node_id, item.content, item.created_at)
+        for id, item in world.inbox.items()
+        if item.session_id == session_id and not item.is_taken
+    )
+
+
+def release(world: World, fence: Fence) -> None:
+    """See `ExecutionQueue.release`."""
+    entry = world.held(fence)
+    if entry is None or entry.row.status is not S.RUNNING:
+        raise Fenced(subject=fence.execution_id)
+    attempts = max(entry.row.attempts - 1, 0)
+    world.put(entry.but(status=S.QUEUED, owner=None, attempts=attempts, updated_at=world.now))
+    world.lanes.append(entry.lane)
+
+
+def requeue(world: World, name: str, state: bytes | None) -> None:
+    """See `ExecutionQueue.requeue`."""
+    entry = world.known(name)
+    if entry.row.status not in RESUMABLE:
+        raise IllegalMove(subject=name)
+    kept = entry.state if state is None else state
+    world.wake(entry.but(state=kept, attempts=0, cancel_reason=None))
+
+
+def heartbeat(world: World, node: str) -> Beat:
+    """See `NodeLease.heartbeat`."""
+    return Beat(
+        True,
+        tuple(
+            (entry.row.execution_id, entry.row.cancel_reason)
+            for entry in world.running()
+            if entry.owner == node and entry.row.cancel_reason is not None
+        ),
+    )
+
+
+def sweep(world: World, node: str, max_attempts: int) -> Swept:
+    """See `NodeLease.sweep`."""
+    requeued, exhausted = [], []
+    for entry in tuple(world.entries.values()):
+        row = entry.row
+        if row.status not in (S.RUNNING, S.INTERRUPTED) or entry.owner == node:
+            continue
+        if row.attempts < max_attempts:
+            world.wake(entry)
+            requeued.append(row.execution_id)
+            continue
+        times = f"the daemon ended {row.attempts} times while this ran"
+        error = f"{times}: {row.error or 'no error kept'}"
+        world.end(entry, S.RECOVERY_EXHAUSTED, error, "recovery_exhausted")
+        world.tell(row.n, "execution_failed", error=error, code="recovery_exhausted")
+        exhausted.append(row.execution_id)
+    return Swept(tuple(requeued), tuple(exhausted))
+
+
+def cancel(world: World, name: str, reason: str) -> ExecutionStatus:
+    """See `ControlInbox.cancel`."""
+    entry = world.known(name)
+    status = entry.row.status
+    if status.is_terminal:
+        return status
+    if status is S.RUNNING:
+        kept = entry.row.cancel_reason
+        world.put(entry.but(cancel_reason=reason if kept is None else kept))
+        return status
+    world.end(entry.but(cancel_reason=reason, waiting=None), S.CANCELLED, reason, "cancelled")
+    world.tell(entry.row.n, "execution_cancelled", reason=reason)
+    return S.CANCELLED
+
+
+def inject(world: World, session_id: str, node_id: str, content: str, key: str) -> Injected:
+    """See `ControlInbox.inject`."""
+    mine = world.of_session(session_id)
+    if not mine:
+        raise SessionNotFound(subject=session_id)
+    for id, item in world.inbox.items():
+        if key and (item.session_id, item.key) == (session_id, key):
+            return Injected(id, None, False)
+    world.last_item += 1
+    world.inbox[world.last_item] = Item(session_id, node_id, content, key, world.now)
+    for entry in reversed(mine):
+        if entry.row.status in WAITING and waits_at(entry.row.waiting, node_id):
+            world.wake(entry.but(attempts=0))
+            return Injected(world.last_item, entry.row.execution_id, True)
+    running = [entry.row.execution_id for entry in mine if entry.row.status is S.RUNNING]
+    return Injected(world.last_item, running[-1] if running else None, False)
