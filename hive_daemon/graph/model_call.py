@@ -1,0 +1,167 @@
+"""One model call of the loop: streamed, shown while it comes, tried again where that may help.
+
+Laws: the answer is that of one try only; tool calls of a broken try are never seen; what was shown of one is taken back
+before the next. A provider of ours tries by itself until something was handed out: such a call is tried again here only
+when it broke off after that, so that tries do not multiply.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from hive_daemon.clock import Clock
+from hive_daemon.errors import ModelError
+from hive_daemon.graph.facts import NodeRetry, Recorder
+from hive_daemon.graph.live_text import LiveText
+from hive_daemon.graph.loop_config import LoopConfig
+from hive_daemon.llm.failures import CallFailure, CallUnavailable, call_failure, failure_kind
+from hive_daemon.llm.limits import CallLimits
+from hive_daemon.llm.provider import LLMProvider, open_stream, stream_failure
+from hive_daemon.llm.stream_events import (
+    FinishEvent,
+    ReasoningDeltaEvent,
+    StreamErrorEvent,
+    TextDeltaEvent,
+    ToolCallEvent,
+)
+from hive_daemon.llm.values import CallContext, Message, Tool, ToolUse, call_context
+
+FAILURES = (ModelError, TimeoutError, ConnectionError)
+"""What a failed call raises, also of a provider that is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, and what is said about the call."""
+
+    messages: list[Message]
+    system: str
+    tools: list[Tool]
+    max_tokens: int
+    context: CallContext
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of the model."""
+
+    text: str
+    calls: tuple[ToolUse, ...]
+    finish: FinishEvent
+    latency_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls one model for one node."""
+
+    llm: LLMProvider
+    recorder: Recorder
+    clock: Clock
+    config: LoopConfig
+    node_id: str
+    is_client_facing: bool = False
+    roll: Callable[[], float] = field(default=random.random)
+
+    async def call(self, request: Request) -> Answer:
+        """Return the answer. Raises CallUnavailable when no try gave one, CallRejected when none would."""
+        live = LiveText(
+            self.recorder, self.clock, self.node_id, is_client_facing=self.is_client_facing
+        )
+        began = self.clock.monotonic()
+        attempt = 1
+        while True:
+            live.begin(attempt)
+            context = replace(request.context, attempt=attempt)
+            try:
+                answer = await self._once(replace(request, context=context), live)
+            except FAILURES as error:
+                failure = as_failure(error)
+            else:
+                took = self.clock.monotonic() - began
+                return replace(answer, latency_seconds=took)
+            await self._pause(failure, attempt)
+            attempt += 1
+
+    async def _once(self, request: Request, live: LiveText) -> Answer:
+        calls: list[ToolUse] = []
+        finish: FinishEvent | None = None
+        token = call_context.set(request.context)
+        stream = open_stream(
+            self.llm, request.messages, request.system, request.tools, request.max_tokens
+        )
+        try:
+            async with aclosing(stream) as events:
+                async for event in events:
+                    match event:
+                        case TextDeltaEvent():
+                            live.write(event.content)
+                        case ReasoningDeltaEvent():
+                            live.think(event.content)
+                        case ToolCallEvent():
+                            calls.append(
+                                ToolUse(event.tool_use_id, event.tool_name, event.tool_input)
+                            )
+                        case FinishEvent():
+                            finish = event
+                        case StreamErrorEvent():
+                            raise stream_failure(event)
+        finally:
+            call_context.reset(token)
+            live.flush()
+        if finish is None:
+            raise CallUnavailable(
+                "the answer of the model broke off before its end", delivered=bool(live.text)
+            )
+        return Answer(live.text, tuple(calls), finish)
+
+    async def _pause(self, failure: CallFailure, attempt: int) -> None:
+        """Wait for the next try, or raise the failure when there is none."""
+        pause = pause_seconds(self.config, attempt, failure, self.roll())
+        if pause is None or (tries_itself(self.llm) and not _was_delivered(failure)):
+            raise failure
+        most = self.config.max_stream_retries
+        await self.recorder.record(
+            NodeRetry(self.node_id, attempt, most, str(failure), round(pause, 3))
+        )
+        await self.clock.sleep(pause)
+
+
+def pause_seconds(
+    config: LoopConfig, attempt: int, failure: CallFailure, roll: float
+) -> float | None:
+    """Say how long to wait after try number `attempt` failed; None: do not try again.
+
+    The pause is what the service asked for, else a random part (`roll`, 0 to 1) of a time that doubles with each try.
+    """
+    if not isinstance(failure, CallUnavailable) or attempt > config.max_stream_retries:
+        return None
+    ceiling = config.stream_retry_backoff_base * 2.0 ** (attempt - 1)
+    own = roll * min(ceiling, config.stream_retry_max_delay)
+    return max(own, min(failure.retry_after_seconds or 0.0, config.stream_retry_max_delay))
+
+
+def tries_itself(llm: LLMProvider) -> bool:
+    """Say whether a provider tries a failed call again by itself."""
+    limits = getattr(llm, "limits", None)
+    return isinstance(limits, CallLimits) and limits.max_attempts > 1
+
+
+def as_failure(error: BaseException) -> CallFailure:
+    """Return a failed call as one of the two failures of the port."""
+    if isinstance(error, CallFailure):
+        return error
+    text = str(error) or type(error).__name__
+    kind = failure_kind(error)
+    if kind is None:
+        return CallUnavailable(text)
+    failure = call_failure(kind, text)
+    failure.hint = getattr(error, "hint", "") or failure.hint
+    return failure
+
+
+def _was_delivered(failure: CallFailure) -> bool:
+    return isinstance(failure, CallUnavailable) and failure.delivered

@@ -1,0 +1,168 @@
+"""What a node is given: what belongs to the execution, to the node, and to this one run of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from hive_daemon.graph.choice import route_key
+from hive_daemon.graph.edge import GraphSpec
+from hive_daemon.graph.goal import Goal
+from hive_daemon.graph.journal import Journal
+from hive_daemon.graph.memory import NodeMemory
+from hive_daemon.graph.node import NodeContext, NodeSpec
+from hive_daemon.graph.topology import EVENT_KEY, Topology
+from hive_daemon.graph.walk_state import Run
+from hive_daemon.llm.values import Tool, ToolExecutor
+
+if TYPE_CHECKING:
+    from hive_daemon.llm.provider import LLMProvider
+
+
+def _nothing_said(node_id: str) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What every node of an execution is given.
+
+    `take_injected` returns what was said to a node since it asked last; `record_prefix` goes before the keys of its
+    session records.
+    """
+
+    goal: Goal
+    llm: LLMProvider
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    tool_executor: ToolExecutor | None = None
+    runtime: Any = None
+    execution_id: str = ""
+    session_id: str = ""
+    stream_id: str = ""
+    accounts_prompt: str = ""
+    data_dir: str = ""
+    max_tokens: int = 4096
+    record_prefix: str = ""
+    take_injected: Callable[[str], list[str]] = _nothing_said
+
+
+class PathSoFar(Sequence[str]):
+    """The beginning of a path that only grows: a view that costs the same however long the path is."""
+
+    __slots__ = ("_length", "_path")
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self._path = path
+        self._length = len(path)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self._path[i] for i in range(self._length)[place]]
+        return self._path[range(self._length)[place]]
+
+    def __iter__(self) -> Iterator[str]:
+        return islice(self._path, self._length)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is special about one run.
+
+    `values` is what its branch sees, `ambient` what is shared beyond that, and `seconds` what its branch has left.
+    """
+
+    values: Mapping[str, Any]
+    ambient: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    path: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What one node is given at every run."""
+
+    spec: NodeSpec
+    graph: GraphSpec
+    given: Given
+    journal: Journal
+    pause: asyncio.Event
+    reads: frozenset[str]
+    writes: frozenset[str]
+    tools: tuple[Tool, ...]
+    attempts: int
+    goal_context: str
+
+    @classmethod
+    def of(
+        cls, topology: Topology, node_id: str, given: Given, journal: Journal, pause: asyncio.Event
+    ) -> Self:
+        """Put together what a node of this execution is given."""
+        spec = topology.nodes[node_id]
+        reads = {*spec.input_keys}
+        key = route_key(spec)
+        if reads and key is not None:
+            reads.add(key)
+        writes = {*spec.output_keys, *spec.nullable_output_keys} if spec.output_keys else ()
+        return cls(
+            spec=spec,
+            graph=topology.graph,
+            given=given,
+            journal=journal,
+            pause=pause,
+            reads=frozenset(reads),
+            writes=frozenset(writes),
+            tools=tuple(given.tools[name] for name in spec.tools if name in given.tools),
+            attempts=topology.attempts(node_id),
+            goal_context=given.goal.to_prompt_context(),
+        )
+
+    def context(self, command: Run, scene: Scene, deadline: float | None) -> NodeContext:
+        """Return what the node is given for one attempt."""
+        given, graph, spec = self.given, self.graph, self.spec
+        memory = NodeMemory(
+            scene.values, read_keys=self.reads, write_keys=self.writes, ambient=scene.ambient
+        )
+        return NodeContext(
+            runtime=given.runtime,
+            node_id=spec.id,
+            node_spec=spec,
+            memory=memory,
+            input_data=memory.read_all(),
+            llm=given.llm,
+            available_tools=[*self.tools],
+            goal_context=self.goal_context,
+            goal=given.goal,
+            max_tokens=given.max_tokens,
+            attempt=command.attempt,
+            max_attempts=self.attempts,
+            pause_event=self.pause,
+            continuous_mode=graph.conversation_mode == "continuous",
+            accounts_prompt=given.accounts_prompt,
+            event_triggered=isinstance(scene.values.get(EVENT_KEY), dict),
+            execution_id=given.execution_id,
+            session_id=given.session_id,
+            stream_id=given.stream_id,
+            visit=command.visit,
+            answer=command.answer,
+            answers=command.answers,
+            identity_prompt=graph.identity_prompt or "",
+            path=scene.path,
+            graph=graph,
+            tool_executor=given.tool_executor,
+            recorder=self.journal,
+            data_dir=given.data_dir,
+            deadline=deadline,
+            record_prefix=given.record_prefix,
+            take_injected=partial(given.take_injected, spec.id),
+        )

@@ -1,0 +1,254 @@
+"""One attempt of one node: running it within its limits, and judging what it answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from hive_daemon.clock import Clock
+from hive_daemon.errors import HiveError
+from hive_daemon.graph.facts import Fact, NodeCompleted
+from hive_daemon.graph.journal import Journal, Totals
+from hive_daemon.graph.node import NodeContext, NodeResult, NodeSpec, NodeStats, missing_inputs
+from hive_daemon.graph.node_context import Given, Kit, PathSoFar, Scene
+from hive_daemon.graph.node_set import NodeSet
+from hive_daemon.graph.topology import Topology
+from hive_daemon.graph.walk_state import NodeDone, NodeWaits, OutcomeKind, Report, Run
+from hive_daemon.ids import new_span_id
+from hive_daemon.observability.redaction import redactor
+from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
+
+__all__ = ["BRANCH_TIMEOUT", "Ended", "Given", "NodeRunner", "PathSoFar", "Scene"]
+
+logger = logging.getLogger(__name__)
+
+ERROR_LIMIT = 4_000
+"""Characters of an error's text that are kept."""
+
+BRANCH_TIMEOUT = "branch_timeout"
+"""The code of a failure because the time of the branch was over; another attempt would have no time either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a command came to: the report to the walk, and what goes into the same commit.
+
+    `is_overdue`: the time of its branch was over.
+    """
+
+    report: Report
+    facts: tuple[Fact, ...] = ()
+    cost: Totals = field(default_factory=Totals)
+    is_overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What an attempt came to, before it is told; `undeclared` are outputs that memory does not keep."""
+
+    result: NodeResult
+    report: NodeDone | NodeWaits
+    undeclared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRunner:
+    """Runs nodes of one execution."""
+
+    topology: Topology
+    nodes: NodeSet
+    journal: Journal
+    given: Given
+    clock: Clock
+    pause: asyncio.Event
+    _kits: dict[str, Kit] = field(default_factory=dict, repr=False)
+
+    async def run(self, command: Run, scene: Scene) -> Ended:
+        """Run one attempt of a node. Nothing but cancellation is raised: a failure is a report."""
+        spec = self.topology.nodes[command.node]
+        began = self.clock.monotonic()
+        token = set_trace_context(node_id=spec.id)
+        try:
+            with self.journal.busy():
+                verdict = await self._attempt(spec, command, scene, began)
+        finally:
+            reset_trace_context(token)
+        took = self.clock.monotonic() - began
+        stats = verdict.result.stats or NodeStats(input_tokens=verdict.result.tokens_used)
+        cost = Totals(
+            stats.input_tokens,
+            stats.output_tokens,
+            took,
+            stats.llm_call_count,
+            stats.tool_call_count,
+        )
+        report = verdict.report
+        if isinstance(report, NodeWaits):
+            return Ended(report, cost=cost)
+        fact = _completed(spec, command, report, stats, took, verdict.undeclared)
+        return Ended(report, (fact,), cost, report.error_type == BRANCH_TIMEOUT)
+
+    def _kit(self, node_id: str) -> Kit:
+        kit = self._kits.get(node_id)
+        if kit is None:
+            kit = Kit.of(self.topology, node_id, self.given, self.journal, self.pause)
+            self._kits[node_id] = kit
+        return kit
+
+    async def _attempt(self, spec: NodeSpec, command: Run, scene: Scene, began: float) -> _Verdict:
+        """Run the node and judge it: one of the five places where every exception is caught."""
+        limit = _shorter(spec.timeout_seconds, scene.seconds)
+        deadline = None if limit is None else began + limit
+        watch = asyncio.timeout(limit)
+        try:
+            ctx = self._kit(spec.id).context(command, scene, deadline)
+            missing = missing_inputs(ctx)
+            if missing:
+                logger.info("node begins without some inputs", extra={"missing": missing})
+            node = self.nodes.node_for(spec)
+            async with watch:
+                result = await node.execute(ctx)
+            return self._judge(ctx, command, scene, result)
+        except TimeoutError as error:
+            if not watch.expired():
+                return _refused(command, error)
+            return _out_of_time(command, spec, scene, limit or 0.0)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this execution: the node awaited something that somebody else had cancelled.
+            return _refused(command, error)
+        except Exception as error:
+            logger.info("node failed", exc_info=True)
+            return _refused(command, error)
+
+    def _judge(self, ctx: NodeContext, command: Run, scene: Scene, result: NodeResult) -> _Verdict:
+        """Say whether the answer is acceptable, and which part of it memory keeps."""
+        if not isinstance(result, NodeResult):
+            raise TypeError(f"a node answers with a NodeResult, not with {type(result).__name__}")
+        if result.waiting is not None:
+            asks = result.waiting
+            kind = OutcomeKind(asks.kind)
+            waits = NodeWaits(command.branch, kind, asks.question, tuple(asks.options))
+            return _Verdict(result, waits)
+        if not result.success:
+            return _failed(command, result)
+        memory = ctx.memory
+        output = {**memory.written, **result.output} if memory.written else dict(result.output)
+        writes = {key: value for key, value in output.items() if memory.may_write(key)}
+        undeclared = tuple(key for key in output if key not in writes)
+        problem = _problem(ctx.node_spec, writes)
+        if problem is not None:
+            return _failed(
+                command, NodeResult(False, error=problem, error_type="bad_output"), undeclared
+            )
+        try:
+            writes = self.journal.admit(writes)
+        except TypeError as error:
+            bad = NodeResult(False, error=str(error), error_type="bad_output", retryable=False)
+            return _failed(command, bad, undeclared)
+        output.update(writes)
+        ambient = {
+            key: scene.values.get(key, value)
+            for key, value in scene.ambient.items()
+            if key not in writes
+        }
+        report = NodeDone(
+            command.branch, True, output, writes, next_node=result.next_node, ambient=ambient
+        )
+        return _Verdict(result, report, undeclared)
+
+
+def _failed(command: Run, result: NodeResult, undeclared: tuple[str, ...] = ()) -> _Verdict:
+    report = NodeDone(
+        command.branch,
+        False,
+        error=_cut(result.error or "the node failed"),
+        error_type=result.error_type or "node_failed",
+        is_retryable=result.retryable,
+    )
+    return _Verdict(result, report, undeclared)
+
+
+def _refused(command: Run, error: BaseException) -> _Verdict:
+    """Turn what a node raised into its answer."""
+    kind = error.code if isinstance(error, HiveError) else type(error).__name__
+    text = str(error) if isinstance(error, HiveError) else f"{type(error).__name__}: {error}"
+    return _failed(command, NodeResult(False, error=text, error_type=kind))
+
+
+def _out_of_time(command: Run, spec: NodeSpec, scene: Scene, limit: float) -> _Verdict:
+    if spec.timeout_seconds is not None and limit >= spec.timeout_seconds:
+        error = f"the node took longer than {limit:g} s"
+        return _failed(command, NodeResult(False, error=error, error_type="timeout"))
+    error = "the branch took longer than parallel_config.branch_timeout_seconds"
+    late = NodeResult(False, error=error, error_type=BRANCH_TIMEOUT, retryable=False)
+    return _failed(command, late)
+
+
+def _problem(spec: NodeSpec, writes: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with a node's output: a required key without a value, or one that its model refuses."""
+    empty = [key for key in spec.required_output_keys if _is_empty(writes.get(key))]
+    if empty:
+        return f"the node succeeded without setting its output: {', '.join(empty)}"
+    if spec.output_model is not None:
+        try:
+            spec.output_model.model_validate(dict(writes))
+        except ValidationError as error:
+            return f"the output does not fit {spec.output_model.__name__}: {error}"
+    return None
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value)
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _cut(text: str) -> str:
+    return redactor().redact_head(text, ERROR_LIMIT)
+
+
+def _completed(
+    spec: NodeSpec,
+    command: Run,
+    report: NodeDone,
+    stats: NodeStats,
+    took: float,
+    undeclared: tuple[str, ...],
+) -> NodeCompleted:
+    status = "success" if report.success else "failure"
+    return NodeCompleted(
+        node_id=spec.id,
+        node_name=spec.label,
+        node_type=spec.node_type,
+        success=report.success,
+        result=status,
+        error=report.error,
+        visit=command.visit,
+        attempt=command.attempt,
+        duration_seconds=round(took, 6),
+        iterations=stats.iterations,
+        llm_call_count=stats.llm_call_count,
+        tool_call_count=stats.tool_call_count,
+        input_tokens=stats.input_tokens,
+        output_tokens=stats.output_tokens,
+        accept_count=stats.accept_count,
+        retry_count=stats.retry_count,
+        escalate_count=stats.escalate_count,
+        continue_count=stats.continue_count,
+        exit_status=stats.exit_status or status,
+        model=stats.model,
+        span_id=new_span_id(),
+        undeclared_outputs=undeclared,
+    )

@@ -1,0 +1,163 @@
+"""A graph compiled for walking: edges by source, what can reach what, and the hash that names its shape."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hive_daemon.graph.choice import Choice, handler_choice, sure_choice
+from hive_daemon.graph.edge import EdgeCondition, EdgeSpec, GraphSpec
+from hive_daemon.graph.expression import Expression
+from hive_daemon.graph.node import EVENT_LOOP, NodeSpec
+
+EVENT_KEY = "event"
+"""The key under which a timer, an event or a webhook hands its payload to an execution."""
+
+
+_AFTER_FAILURE = (EdgeCondition.ON_FAILURE, EdgeCondition.ALWAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything the walk asks about a graph.
+
+    `reach[n]` holds the nodes that can be entered after n. `within[n][t]` holds those that can be entered from t, t
+    itself included, without coming to n again: what a branch forked off at n to t can come to within that fan-out.
+    `sure[n]` is what follows every success of n, None where that depends on something; `handlers[n]` what follows a
+    failure. `declared` holds every memory key that the graph mentions. `graph_hash` changes when the way of an
+    execution could change.
+    """
+
+    graph: GraphSpec
+    nodes: dict[str, NodeSpec]
+    outgoing: dict[str, tuple[EdgeSpec, ...]]
+    conditions: dict[str, Expression]
+    sure: dict[str, Choice | None]
+    handlers: dict[str, Choice]
+    has_ways_out: dict[str, bool]
+    reach: dict[str, frozenset[str]]
+    within: dict[str, dict[str, frozenset[str]]]
+    terminal: frozenset[str]
+    pausing: frozenset[str]
+    declared: frozenset[str]
+    custom: frozenset[str]
+    graph_hash: str
+
+    @classmethod
+    def compile(cls, graph: GraphSpec, custom_nodes: Iterable[str] = ()) -> Topology:
+        """Compile a graph that `GraphSpec.validate` found no error in.
+
+        `custom_nodes` are the ids for which a node of the program's own is registered.
+        """
+        nodes = {node.id: node for node in graph.nodes}
+        outgoing = {node: tuple(graph.get_outgoing_edges(node)) for node in nodes}
+        return cls(
+            graph=graph,
+            nodes=nodes,
+            outgoing=outgoing,
+            conditions=_conditions(graph.edges),
+            sure={node: sure_choice(edges) for node, edges in outgoing.items()},
+            handlers={node: handler_choice(edges) for node, edges in outgoing.items()},
+            has_ways_out={node.id: bool(outgoing[node.id] or node.routes) for node in graph.nodes},
+            reach=reachability(graph),
+            within=_within(graph),
+            terminal=frozenset(graph.terminal_nodes),
+            pausing=frozenset(graph.pause_nodes),
+            declared=declared_keys(graph),
+            custom=frozenset(custom_nodes),
+            graph_hash=hash_of(graph),
+        )
+
+    def attempts(self, node_id: str) -> int:
+        """Return how many attempts a node has in all. A model loop has one: it retries inside."""
+        node = self.nodes[node_id]
+        if node.node_type == EVENT_LOOP and node_id not in self.custom:
+            return 1
+        if "max_retries" in node.model_fields_set:
+            return max(1, node.max_retries)
+        return max(1, self.graph.max_retries_per_node)
+
+
+def _conditions(edges: Iterable[EdgeSpec]) -> dict[str, Expression]:
+    return {
+        edge.id: Expression.parse(edge.condition_expr)
+        for edge in edges
+        if edge.condition is EdgeCondition.CONDITIONAL and edge.condition_expr
+    }
+
+
+def successors(graph: GraphSpec) -> dict[str, set[str]]:
+    """Return the direct successors of each node, by edges, by a router's routes, and after a pause.
+
+    Out of a terminal node only its failure leads on.
+    """
+    found: dict[str, set[str]] = {node.id: set(node.routes.values()) for node in graph.nodes}
+    for edge in graph.edges:
+        if edge.source not in graph.terminal_nodes or edge.condition in _AFTER_FAILURE:
+            found.setdefault(edge.source, set()).add(edge.target)
+    for node in graph.pause_nodes:
+        resume = graph.entry_points.get(f"{node}_resume")
+        if resume is not None:
+            found.setdefault(node, set()).add(resume)
+    return found
+
+
+def reachability(graph: GraphSpec) -> dict[str, frozenset[str]]:
+    """Return, for each node, the nodes that can be entered after it (itself only through a cycle)."""
+    direct = successors(graph)
+    return {start: _found_from(direct[start], direct) for start in direct}
+
+
+def _within(graph: GraphSpec) -> dict[str, dict[str, frozenset[str]]]:
+    """Return, for each node that may fork and each of its targets, what is found from there without that node."""
+    direct = successors(graph)
+    targets: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        targets.setdefault(edge.source, set()).add(edge.target)
+    return {
+        node: {start: _found_from({start}, direct, without=node) for start in starts}
+        for node, starts in targets.items()
+        if len(starts) > 1
+    }
+
+
+def _found_from(
+    starts: Iterable[str], direct: Mapping[str, set[str]], *, without: str | None = None
+) -> frozenset[str]:
+    seen: set[str] = set()
+    queue = list(starts)
+    while queue:
+        node = queue.pop()
+        if node not in seen and node != without:
+            seen.add(node)
+            queue.extend(direct.get(node, ()))
+    return frozenset(seen)
+
+
+def declared_keys(graph: GraphSpec) -> frozenset[str]:
+    """Return every memory key that the graph mentions."""
+    keys = {EVENT_KEY, *graph.memory_keys}
+    for node in graph.nodes:
+        keys.update(node.input_keys, node.output_keys, node.nullable_output_keys)
+        if node.route_on:
+            keys.add(node.route_on)
+    for edge in graph.edges:
+        keys.update(edge.input_mapping, edge.input_mapping.values())
+    return frozenset(keys)
+
+
+def hash_of(graph: GraphSpec) -> str:
+    """Return 16 hex digits that change with nodes, edges, and the ends and pauses of the graph."""
+    shape: dict[str, Any] = {
+        "nodes": [[n.id, n.node_type, n.input_keys, n.output_keys, n.routes] for n in graph.nodes],
+        "edges": [
+            [e.source, e.target, e.condition, e.condition_expr, e.input_mapping, e.priority]
+            for e in graph.edges
+        ],
+        "ends": [graph.entry_node, graph.terminal_nodes, graph.pause_nodes, graph.entry_points],
+    }
+    text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
