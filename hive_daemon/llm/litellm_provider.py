@@ -1,0 +1,347 @@
+"""The provider for every service that litellm knows; the only door to litellm.
+
+Making one needs neither the network nor litellm: the library (seconds, 150 MB) is imported at the first call, in a
+worker thread, with its telemetry, its downloads, its `.env` reading and its log output off. Deadlines and retries are
+ours (`limits`), failures are typed (`failures`) and free of keys, and a broken answer's tool calls never come out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import cache, partial
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.llm.assembly import Piece
+from hive_daemon.llm.blocking import run_blocking
+from hive_daemon.llm.calling import broken_off, streamed_answer, whole_answer
+from hive_daemon.llm.failures import (
+    CallFailure,
+    CallRejected,
+    FailureKind,
+    call_failure,
+    kind_of_status,
+    retry_after_seconds,
+)
+from hive_daemon.llm.limits import Attempts, CallLimits
+from hive_daemon.llm.openai_objects import piece_of, response_of
+from hive_daemon.llm.openai_shapes import chat_messages, function_tool
+from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.stream_events import StreamEvent
+from hive_daemon.llm.tool_rounds import complete_with_tools
+from hive_daemon.llm.values import (
+    DEFAULT_MAX_TOKENS,
+    LLMResponse,
+    Message,
+    Tool,
+    ToolExecutor,
+)
+from hive_daemon.tasks import to_thread
+
+QUIET_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_MODE": "PRODUCTION",
+}
+"""Set before litellm is imported, unless set already: no downloads, no reading of `.env`."""
+
+QUIET_SETTINGS = {
+    "telemetry": False,
+    "suppress_debug_info": True,
+    "drop_params": True,
+    "num_retries": 0,
+    "disable_aiohttp_transport": True,
+}
+"""Set on the module. Its httpx transport closes without leaks, its aiohttp one does not."""
+
+QUIET_LOGGERS = dict.fromkeys(
+    ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"), logging.CRITICAL
+) | dict.fromkeys(("openai", "httpx", "httpcore"), logging.WARNING)
+"""What litellm logs of a failure we raise; the others tell each request, at DEBUG with its content."""
+
+SECRET_NAMES = ("key", "token", "secret", "password", "credential", "authorization")
+SHORTEST_SECRET = 6
+LONGEST_ERROR = 1000
+
+
+class LiteLLMProvider(LLMProvider):
+    """A model of any service that litellm knows.
+
+    `model` is litellm's name (`anthropic/claude-…`, `gpt-4o-mini`, `openai/…` with an `api_base`). Without `api_key`
+    litellm takes the service's environment variable. The fields of `CallLimits` are further options; all others go to
+    litellm as they are (`temperature`, `extra_headers`, …), but for `max_retries` and `num_retries`: `max_attempts`
+    says how often a call is tried.
+    """
+
+    def __init__(
+        self,
+        model: str = "gpt-4o-mini",
+        api_key: str | None = None,
+        api_base: str | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        **kwargs: Any,
+    ) -> None:
+        self.model = model
+        self.api_key = api_key
+        self.api_base = api_base
+        self.limits, self.extra_kwargs = CallLimits.split(kwargs)
+        self._clock = clock
+
+    def complete(
+        self,
+        messages: list[Message],
+        system: str = "",
+        tools: list[Tool] | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        response_format: dict[str, Any] | None = None,
+        json_mode: bool = False,
+    ) -> LLMResponse:
+        """Answer as a whole, blocking the thread. Code on an event loop awaits `acomplete`."""
+        call = partial(
+            self.acomplete, messages, system, tools, max_tokens, response_format, json_mode
+        )
+        return run_blocking(partial(self._closing_after, call))
+
+    async def acomplete(
+        self,
+        messages: list[Message],
+        system: str = "",
+        tools: list[Tool] | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        response_format: dict[str, Any] | None = None,
+        json_mode: bool = False,
+    ) -> LLMResponse:
+        """Answer as a whole. Raises CallUnavailable, CallRejected."""
+        request = self._request(messages, system, tools, max_tokens, json_mode)
+        if response_format or json_mode:
+            request["response_format"] = response_format or {"type": "json_object"}
+        library = await self._library()
+        attempts = Attempts(self.model, self.limits, self._clock)
+        answer = await whole_answer(attempts, partial(self._whole, library, request))
+        return response_of(answer, self.model)
+
+    async def stream(
+        self,
+        messages: list[Message],
+        system: str = "",
+        tools: list[Tool] | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Answer piece by piece. Raises CallUnavailable, CallRejected.
+
+        To stop early, close the generator (`contextlib.aclosing`): that gives the connection back.
+        """
+        request = self._request(messages, system, tools, max_tokens)
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        library = await self._library()
+        attempts = Attempts(self.model, self.limits, self._clock)
+        answer = streamed_answer(attempts, partial(self._pieces, library, request))
+        async with aclosing(answer) as events:
+            async for event in events:
+                yield event
+
+    def complete_with_tools(
+        self,
+        messages: list[Message],
+        system: str,
+        tools: list[Tool],
+        tool_executor: ToolExecutor,
+    ) -> LLMResponse:
+        """Answer after running the tools that the model calls, blocking the thread."""
+        call = partial(self.acomplete_with_tools, messages, system, tools, tool_executor)
+        return run_blocking(partial(self._closing_after, call))
+
+    async def acomplete_with_tools(
+        self,
+        messages: list[Message],
+        system: str,
+        tools: list[Tool],
+        tool_executor: ToolExecutor,
+    ) -> LLMResponse:
+        """Answer after running the tools that the model calls; see `tool_rounds`."""
+        return await complete_with_tools(self, messages, system, tools, tool_executor)
+
+    async def aclose(self) -> None:
+        """Leave litellm's connections; the last provider of this event loop closes them."""
+        users = _users.get(asyncio.get_running_loop())
+        if users is None:
+            return
+        users.discard(self)
+        if not users:
+            await _close_connections()
+
+    async def _closing_after(self, call: Any) -> LLMResponse:
+        try:
+            response: LLMResponse = await call()
+        finally:
+            await self.aclose()
+        return response
+
+    def _request(
+        self,
+        messages: list[Message],
+        system: str,
+        tools: list[Tool] | None,
+        max_tokens: int,
+        json_mode: bool = False,
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": chat_messages(messages, system, json_mode=json_mode),
+            "max_tokens": max_tokens,
+            "timeout": self.limits.total_timeout,
+        }
+        if tools:
+            request["tools"] = [function_tool(tool) for tool in tools]
+        own = {"api_key": self.api_key, "api_base": self.api_base}
+        given = {name: value for name, value in own.items() if value}
+        # Tries are counted here and nowhere else: the libraries' own would multiply them.
+        return request | given | self.extra_kwargs | {"max_retries": 0, "num_retries": 0}
+
+    async def _library(self) -> Any:
+        _users.setdefault(asyncio.get_running_loop(), WeakSet()).add(self)
+        if _load.cache_info().currsize:
+            return _load()
+        try:
+            return await to_thread(_load)
+        except ImportError as error:
+            raise CallRejected(
+                f"litellm cannot be imported: {error}",
+                hint="install hive-daemon with its dependencies",
+                subject=self.model,
+            ) from error
+
+    async def _send(self, library: Any, request: dict[str, Any]) -> Any:
+        try:
+            return await library.acompletion(**request)
+        except _errors(library) as error:
+            failure = self._failure(library, error)
+        # Outside the handler: the original, whose text may hold the key, must not hang on as its context.
+        raise failure
+
+    async def _whole(self, library: Any, request: dict[str, Any]) -> Any:
+        answer = await self._send(library, request)
+        if not answer.choices:
+            raise broken_off(self.model)
+        return answer
+
+    async def _pieces(self, library: Any, request: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+        answer = await self._send(library, request)
+        try:
+            while (chunk := await self._next(library, answer)) is not None:
+                piece = piece_of(chunk, has_ended=_has_ended(answer))
+                yield piece
+                if piece.usage is not None:
+                    # Nothing follows; asking further would only start litellm's logging tasks.
+                    return
+        finally:
+            await answer.aclose()
+
+    async def _next(self, library: Any, answer: Any) -> Any:
+        try:
+            return await anext(answer, None)
+        except _errors(library) as error:
+            failure = self._failure(library, error)
+        raise failure
+
+    def _failure(self, library: Any, error: BaseException) -> CallFailure:
+        cause = getattr(error, "original_exception", None) or error
+        kind = _kind_of(library, cause)
+        text = _without(str(cause), self._secrets())[:LONGEST_ERROR]
+        headers = getattr(cause, "litellm_response_headers", None) or {}
+        return call_failure(
+            kind,
+            f"{self.model}: {text}",
+            subject=self.model,
+            retry_after_seconds=retry_after_seconds(headers, self._clock.time()),
+        )
+
+    def _secrets(self) -> list[str]:
+        named = [("api_key", self.api_key), *self.extra_kwargs.items(), *os.environ.items()]
+        return [value for name, value in named if _is_secret(name, value)]
+
+
+_users: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[LiteLLMProvider]] = WeakKeyDictionary()
+
+
+async def preload() -> None:
+    """Import litellm now, in a worker thread, rather than at the first call. Raises ImportError."""
+    await to_thread(_load)
+
+
+@cache
+def _load() -> Any:
+    """Import litellm and make it quiet."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    library = importlib.import_module("litellm")
+    for name, setting in QUIET_SETTINGS.items():
+        setattr(library, name, setting)
+    for name, level in QUIET_LOGGERS.items():
+        chatter = logging.getLogger(name)
+        chatter.handlers.clear()
+        chatter.setLevel(level)
+    return library
+
+
+def _errors(library: Any) -> tuple[type[BaseException], ...]:
+    """Return what a call may raise: litellm maps everything to subclasses of the openai library's error."""
+    openai_error = library.exceptions.OpenAIError.__bases__[0]
+    return (openai_error, OSError)
+
+
+def _kind_of(library: Any, error: BaseException) -> FailureKind:
+    if isinstance(error, library.exceptions.ContextWindowExceededError):
+        return FailureKind.CONTEXT_LENGTH
+    body = getattr(error, "body", None)
+    code = body.get("code") if isinstance(body, Mapping) else None
+    status = getattr(error, "status_code", None)
+    return kind_of_status(status if isinstance(status, int) else 500, str(code or ""))
+
+
+def _has_ended(answer: Any) -> bool:
+    """Say whether the service itself ended the answer: litellm invents a `stop` for one that broke off."""
+    reasons = ("received_finish_reason", "intermittent_finish_reason")
+    return any(getattr(answer, name, "unknown") for name in reasons)
+
+
+async def _close_connections() -> None:
+    """Close litellm's clients of the running loop, and its logging task."""
+    library = _load()
+    loop = asyncio.get_running_loop()
+    clients = library.in_memory_llm_clients_cache
+    suffix = f"-{id(loop)}"
+    for name in [name for name in clients.cache_dict if str(name).endswith(suffix)]:
+        client = clients.cache_dict.pop(name)
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        closing = close() if close is not None else None
+        if inspect.isawaitable(closing):
+            await closing
+    module = importlib.import_module("litellm.litellm_core_utils.logging_worker")
+    worker = module.GLOBAL_LOGGING_WORKER
+    if getattr(worker, "_bound_loop", None) is loop:
+        await worker.stop()
+
+
+def _is_secret(name: str, value: object) -> bool:
+    lowered = name.lower()
+    return (
+        isinstance(value, str)
+        and len(value) >= SHORTEST_SECRET
+        and any(word in lowered for word in SECRET_NAMES)
+    )
+
+
+def _without(text: str, secrets: list[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

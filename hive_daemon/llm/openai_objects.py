@@ -1,0 +1,77 @@
+"""Reading the answer objects of the openai family of libraries: attributes, any of which may be missing or None."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hive_daemon.ids import new_span_id
+from hive_daemon.llm.assembly import CallFragment, Piece, Usage
+from hive_daemon.llm.openai_shapes import decode_arguments
+from hive_daemon.llm.values import LLMResponse, ToolUse
+
+
+def piece_of(chunk: Any, *, has_ended: bool) -> Piece:
+    """Read one chunk of a stream; a finish reason counts only if the service really ended the answer."""
+    usage = getattr(chunk, "usage", None)
+    found = usage_of(usage) if usage is not None else None
+    model = getattr(chunk, "model", None) or ""
+    if not chunk.choices:
+        return Piece(usage=found, model=model)
+    choice = chunk.choices[0]
+    delta = choice.delta
+    return Piece(
+        text=getattr(delta, "content", None) or "",
+        reasoning=getattr(delta, "reasoning_content", None) or "",
+        fragments=tuple(_fragment(call) for call in getattr(delta, "tool_calls", None) or ()),
+        stop_reason=(choice.finish_reason or "") if has_ended else "",
+        usage=found,
+        model=model,
+    )
+
+
+def response_of(answer: Any, model: str) -> LLMResponse:
+    """Read a whole answer."""
+    choice = answer.choices[0] if answer.choices else None
+    message = getattr(choice, "message", None)
+    usage = usage_of(getattr(answer, "usage", None))
+    return LLMResponse(
+        content=getattr(message, "content", None) or "",
+        model=getattr(answer, "model", None) or model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        stop_reason=getattr(choice, "finish_reason", None) or "",
+        raw_response=answer,
+        tool_calls=tuple(_use(call) for call in getattr(message, "tool_calls", None) or ()),
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def usage_of(usage: Any) -> Usage:
+    """Read the token counts; what is not told is 0."""
+    prompt = getattr(usage, "prompt_tokens_details", None)
+    completion = getattr(usage, "completion_tokens_details", None)
+    return Usage(
+        input_tokens=getattr(usage, "prompt_tokens", None) or 0,
+        output_tokens=getattr(usage, "completion_tokens", None) or 0,
+        cached_tokens=getattr(prompt, "cached_tokens", None) or 0,
+        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+    )
+
+
+def _fragment(call: Any) -> CallFragment:
+    function = getattr(call, "function", None)
+    return CallFragment(
+        index=getattr(call, "index", None),
+        id=getattr(call, "id", None) or "",
+        name=getattr(function, "name", None) or "",
+        arguments=getattr(function, "arguments", None) or "",
+    )
+
+
+def _use(call: Any) -> ToolUse:
+    return ToolUse(
+        id=call.id or f"call_{new_span_id()}",
+        name=call.function.name or "",
+        input=decode_arguments(call.function.arguments or ""),
+    )
