@@ -1,0 +1,1 @@
+"""The health judge: deterministic detection of executions in trouble."""

@@ -1,0 +1,193 @@
+"""The dispatcher: one task that claims what is queued for all free slots and hands it to the streams.
+
+It sleeps until a lane has something or a slot is free; it polls only while the store cannot be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from typing import Protocol
+
+from hive_daemon.clock import Clock
+from hive_daemon.errors import Fenced, StorageError, StorageFull
+from hive_daemon.storage.mirror import MirrorMeta
+from hive_daemon.storage.ports import ExecutionQueue
+from hive_daemon.storage.values import Claim, ExecutionRow, Fence, Limits
+from hive_daemon.tasks import Scope
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class Lane(Protocol):
+    """A stream, as the dispatcher sees it."""
+
+    @property
+    def lane(self) -> str:
+        """Its address in the process."""
+
+    @property
+    def limit(self) -> int:
+        """How many of its executions may run."""
+
+    @property
+    def queued_count(self) -> int:
+        """How many of its executions are known to wait."""
+
+    def get_active_count(self) -> int:
+        """Return how many of its executions run."""
+
+    def begin(self, claim: Claim) -> None:
+        """Run a claimed execution."""
+
+    def goes_on(self, execution_id: str) -> None:
+        """Take note that an execution that was put away is queued again."""
+
+    def describe(self, row: ExecutionRow) -> MirrorMeta:
+        """Return what the mirror needs to know of one of its executions."""
+
+
+class Dispatcher:
+    """Hands claimed executions to their streams.
+
+    Law: a lane that may still have something queued is looked at again whenever a slot is free.
+    """
+
+    def __init__(self, queue: ExecutionQueue, node: str, clock: Clock, total: int) -> None:
+        self._queue = queue
+        self._node = node
+        self._clock = clock
+        self._total = total
+        self._agents: dict[str, int] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._described: dict[str, Lane] = {}
+        self._wanted: set[str] = set()
+        self._homeless: deque[Fence] = deque()
+        self._wake = asyncio.Event()
+        self._scope = Scope("dispatcher")
+        self._is_open = False
+
+    # --- who may run what -------------------------------------------------------------------
+
+    def register(self, lane: Lane) -> None:
+        """Claim for this stream from now on, also what was queued before."""
+        self._lanes[lane.lane] = self._described[lane.lane] = lane
+        self.hint(lane.lane)
+
+    def unregister(self, lane: str) -> None:
+        """Claim for this stream no more; what is queued stays queued. Its executions can still be described."""
+        self._lanes.pop(lane, None)
+        self._wanted.discard(lane)
+
+    def forget(self, lane: str) -> None:
+        """Know nothing of this stream any more."""
+        self.unregister(lane)
+        self._described.pop(lane, None)
+
+    def lane(self, lane: str) -> Lane | None:
+        """Return the stream with this address, None if nobody claims for it."""
+        return self._lanes.get(lane)
+
+    def describe(self, row: ExecutionRow) -> MirrorMeta | None:
+        """Return what the mirror needs to know of an execution; None if its stream is not here."""
+        lane = self._described.get(f"{row.agent}/{row.stream_id}")
+        return lane.describe(row) if lane is not None else None
+
+    def limit_agent(self, agent: str, most: int) -> None:
+        """Let at most so many executions of an agent run."""
+        self._agents[agent] = most
+
+    # --- when to look -----------------------------------------------------------------------
+
+    def hint(self, lane: str) -> None:
+        """Note that a lane may have something queued."""
+        if lane in self._lanes:
+            self._wanted.add(lane)
+            self._wake.set()
+
+    def look_again(self) -> None:
+        """Look at every lane, whatever is known of it: no hint that went astray leaves work lying for ever."""
+        for lane in self._lanes:
+            self.hint(lane)
+
+    def freed(self) -> None:
+        """Note that a slot is free again."""
+        if self._wanted:
+            self._wake.set()
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._is_open = True
+        self._wake.set()
+        self._scope.spawn("claim", self._run())
+
+    async def stop(self) -> None:
+        """Claim no more. What is being claimed at this moment is still handed out."""
+        self._is_open = False
+        self._wanted.clear()
+        self._wake.set()
+        await self._scope.drain(None)
+
+    async def _run(self) -> None:
+        while self._is_open:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._give_back()
+                if self._wanted:
+                    await self._claim()
+            except (StorageFull, StorageError) as error:
+                logger.warning("nothing can be claimed", extra={"error": str(error)})
+                await self._clock.sleep(RETRY_SECONDS)
+                self._wake.set()
+
+    async def _claim(self) -> None:
+        asked = {lane: self._lanes[lane].limit for lane in self._wanted}
+        self._wanted.clear()
+        try:
+            claims = await self._queue.claim(self._node, Limits(self._total, asked, self._agents))
+        except BaseException:
+            self._wanted.update(asked)
+            raise
+        for claim in claims:
+            lane = self._lanes.get(claim.lane)
+            if lane is None:
+                self._homeless.append(claim.fence)
+            else:
+                lane.begin(claim)
+        await self._give_back()
+        self._want_again(asked)
+
+    async def _give_back(self) -> None:
+        """Queue again what was claimed for a lane that went away meanwhile."""
+        while self._homeless:
+            try:
+                await self._queue.release(self._homeless[0])
+            except Fenced:
+                logger.info("a claim was taken over", extra={"fence": self._homeless[0]})
+            self._homeless.popleft()
+
+    def _want_again(self, asked: dict[str, int]) -> None:
+        """Look again later at lanes that may still have something queued.
+
+        Those are the ones that are full, that know of something that must wait, or that the limits above them stop.
+        """
+        running: Counter[str] = Counter()
+        for address, lane in self._lanes.items():
+            running[address.partition("/")[0]] += lane.get_active_count()
+        is_full = running.total() >= self._total
+        for address in asked:
+            found = self._lanes.get(address)
+            if found is None:
+                continue
+            agent = address.partition("/")[0]
+            if (
+                is_full
+                or found.queued_count
+                or found.get_active_count() >= found.limit
+                or running[agent] >= self._agents.get(agent, self._total)
+            ):
+                self._wanted.add(address)

@@ -1,0 +1,140 @@
+"""Entry points: where executions begin, and under which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from hive_daemon.errors import ConfigError
+from hive_daemon.graph.edge import AsyncEntryPointSpec
+from hive_daemon.ids import is_name
+
+
+class TriggerType(StrEnum):
+    """What makes an entry point begin an execution. All but timer and event are begun by a call."""
+
+    MANUAL = "manual"
+    API = "api"
+    TIMER = "timer"
+    EVENT = "event"
+    WEBHOOK = "webhook"
+
+
+class IsolationLevel(StrEnum):
+    """What an execution shares with others.
+
+    isolated: nothing, its own session. shared: keys named in the graph's `memory_keys` are shared by all, last write
+    wins. synchronized: the same, but a write based on an outdated value makes the node run again.
+    """
+
+    ISOLATED = "isolated"
+    SHARED = "shared"
+    SYNCHRONIZED = "synchronized"
+
+
+class SessionChoice(StrEnum):
+    """Which session an isolated timer or event uses: a new one each time, or its own again and again."""
+
+    NEW = "new"
+    REUSE = "reuse"
+
+
+@dataclass
+class EntryPointSpec:
+    """Where executions begin: a node, what triggers it, and the rules for its executions.
+
+    `timeout` bounds one execution in seconds. `max_resurrections` is how often an execution that failed for a reason
+    that may pass is tried again from the node that failed; `recovery_attempts` how often one that took the process down
+    is (None: as the runtime says). `task` is handed to executions begun by a timer or an event. A missing `id` is the
+    entry node's; a missing `entry_node` is the graph's.
+    """
+
+    id: str = ""
+    name: str = ""
+    entry_node: str = ""
+    trigger_type: str = TriggerType.MANUAL
+    trigger_config: dict[str, Any] = field(default_factory=dict)
+    isolation_level: str = IsolationLevel.SHARED
+    priority: int = 0
+    max_concurrent: int = 10
+    max_resurrections: int = 0
+    session: str = SessionChoice.NEW
+    timeout: float | None = None
+    recovery_attempts: int | None = None
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        self.id = self.id or self.entry_node or str(self.trigger_type)
+        self.name = self.name or self.id
+
+    def get_isolation_level(self) -> IsolationLevel:
+        """Return the isolation level. Raises ValueError for an unknown word."""
+        return IsolationLevel(self.isolation_level)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the rules themselves, as sentences."""
+        found = []
+        if not _is_id(self.id):
+            found.append(f"{self.id!r} is not a valid name for an entry point")
+        for attribute, choices in (
+            ("trigger_type", TriggerType),
+            ("isolation_level", IsolationLevel),
+            ("session", SessionChoice),
+        ):
+            value = getattr(self, attribute)
+            words = [choice.value for choice in choices]
+            if not isinstance(value, str) or value not in words:
+                found.append(f"{attribute}: {value!r} is unknown, use one of {', '.join(words)}")
+        found.extend(_too_small("max_concurrent", self.max_concurrent, 1))
+        found.extend(_too_small("max_resurrections", self.max_resurrections, 0))
+        if self.recovery_attempts is not None:
+            found.extend(_too_small("recovery_attempts", self.recovery_attempts, 1))
+        if not _is_whole(self.priority):
+            found.append(f"priority: {self.priority!r} must be a whole number")
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+            found.append(f"timeout: {self.timeout!r} must be more than 0 seconds")
+        if not _is_dict(self.trigger_config):
+            found.append(f"trigger_config: {self.trigger_config!r} must be a dict")
+        return [f"entry point {self.id!r}: {problem}" for problem in found]
+
+    @classmethod
+    def from_declared(cls, declared: AsyncEntryPointSpec | EntryPointSpec) -> EntryPointSpec:
+        """Return an entry point as an agent folder declares it."""
+        if isinstance(declared, EntryPointSpec):
+            return declared
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in declared.model_dump().items() if k in known})
+
+    def merged(self, overrides: Mapping[str, Any]) -> EntryPointSpec:
+        """Return a copy with some fields replaced. Raises ConfigError for an unknown field."""
+        known = {f.name for f in fields(self)}
+        unknown = sorted(set(overrides) - known)
+        if unknown:
+            raise ConfigError([f"entry point {self.id!r}: unknown key {key!r}" for key in unknown])
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return EntryPointSpec(**{**values, **overrides})
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and is_name(value)
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _too_small(name: str, value: object, least: int) -> list[str]:
+    """Say that a setting is no whole number from `least` on, if so."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return []
+    return [f"{name}: {value!r} must be a whole number, at least {least}"]

@@ -1,0 +1,299 @@
+"""The intake of a stream: from a call to a durable submission."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from hive_daemon.errors import AlreadyRegistered, EntryPointNotFound, IllegalMove, InvalidInput
+from hive_daemon.ids import check_session_id, new_session_id, new_trace_id, session_of
+from hive_daemon.runtime.encoding import dumps
+from hive_daemon.runtime.execution import Execution
+from hive_daemon.runtime.services import Services
+from hive_daemon.runtime.session_binding import (
+    Binding,
+    Continue,
+    GoOn,
+    Join,
+    Known,
+    NewSession,
+    bind_named,
+    bind_single,
+)
+from hive_daemon.runtime.session_state import Beginning
+from hive_daemon.runtime.stream_setup import StreamSetup
+from hive_daemon.storage.values import (
+    Dedupe,
+    ExecutionFilter,
+    ExecutionRow,
+    Submission,
+    Submitted,
+)
+
+DEDUPE_SECONDS = 7 * 24 * 3600.0
+"""How long an idempotency key is remembered."""
+
+_COLLISIONS = 5
+_OWN = frozenset({"resume_session_id", "execution_id"})
+"""What a session state says of itself rather than of the execution to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Somebody wants an execution of an entry point.
+
+    `session_id` (or `resume_session_id` in `session_state`) names the session to continue; `joins` binds it to a live
+    session instead. `source` says who calls; `causation` names the entry points whose events led here. `replaces`
+    cancels what the stream runs, as a stream with one slot always does. `idempotency_key` makes the execution that
+    begins unique; going on with one that was put away begins none.
+    """
+
+    input_data: Mapping[str, Any] = field(default_factory=dict)
+    correlation_id: str = ""
+    session_state: Mapping[str, Any] = field(default_factory=dict)
+    session_id: str = ""
+    joins: Join | None = None
+    idempotency_key: str = ""
+    namespace: str = ""
+    body_hash: str = ""
+    dedupe_seconds: float = DEDUPE_SECONDS
+    source: str = "api"
+    causation: tuple[str, ...] = ()
+    priority: int | None = None
+    replaces: bool = False
+
+    @property
+    def names_session(self) -> str:
+        """The session that the call wants to continue; empty for none."""
+        return self.session_id or str(self.session_state.get("resume_session_id") or "")
+
+    @property
+    def handed_in(self) -> dict[str, Any]:
+        """The session state without what names the session."""
+        return {k: v for k, v in self.session_state.items() if k not in _OWN}
+
+    @classmethod
+    def of(
+        cls,
+        input_data: Mapping[str, Any] | None,
+        correlation_id: str | None,
+        session_state: Mapping[str, Any] | None,
+        idempotency_key: str | None = None,
+    ) -> Call:
+        """Read a call as programs make it. Raises InvalidInput for an input or a state that is no dict."""
+        for what, given in (("input_data", input_data), ("session_state", session_state)):
+            if given is not None and not isinstance(given, Mapping):
+                raise InvalidInput(f"{what} must be a dict, not {type(given).__name__}")
+        return cls(
+            input_data=dict(input_data or {}),
+            correlation_id=correlation_id or "",
+            session_state=dict(session_state or {}),
+            idempotency_key=idempotency_key or "",
+        )
+
+
+Send = Callable[[Submission], Awaitable[Submitted | None]]
+"""Makes a submission durable; answers None if it was settled before."""
+
+
+class Stage(Protocol):
+    """What the intake knows of its stream."""
+
+    @property
+    def running(self) -> Mapping[str, Execution]:
+        """The executions that run now, by id."""
+
+    def has_begun(self, execution_id: str) -> bool:
+        """Say whether an execution runs, or ran and is remembered."""
+
+    def ordered(self, execution_id: str, reason: str) -> None:
+        """Carry a cancellation out whose order is durable."""
+
+
+def accepted(submitted: Submitted | None) -> Submitted:
+    """Return what the queue answered: it never settles a call without an execution."""
+    if submitted is None:
+        raise AlreadyRegistered("the call was settled before")
+    return submitted
+
+
+class Intake:
+    """Accepts calls for one stream. A call is accepted once it is durable."""
+
+    def __init__(self, setup: StreamSetup, services: Services, stage: Stage) -> None:
+        self._setup = setup
+        self._services = services
+        self._stage = stage
+        self._queued: dict[str, str] = {}
+        self._turn = asyncio.Lock()
+
+    # --- what waits -------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many executions wait to be claimed."""
+        return len(self._queued)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The executions that wait to be claimed."""
+        return list(self._queued)
+
+    def knows(self, execution_id: str) -> bool:
+        """Say whether an execution waits to be claimed."""
+        return execution_id in self._queued
+
+    def queued(self, execution_id: str, session_id: str) -> None:
+        """Note that an execution waits to be claimed."""
+        if not self._stage.has_begun(execution_id):
+            self._queued[execution_id] = session_id
+
+    def again(self, execution_id: str, session_id: str) -> None:
+        """Note that an execution that was put away waits to be claimed again."""
+        self._queued[execution_id] = session_id
+
+    def claimed(self, execution_id: str) -> None:
+        """Note that an execution waits no more."""
+        self._queued.pop(execution_id, None)
+
+    # --- accepting --------------------------------------------------------------------------
+
+    async def submit(self, call: Call, send: Send | None = None) -> Submitted | None:
+        """Accept a call; durable on return. `send` submits instead of the queue; None if it submitted nothing.
+
+        Raises InvalidInput, EntryPointNotFound, IdempotencyConflict, StorageFull, StorageUnavailable.
+        """
+        send = send or self._services.store.queue.submit
+        if not self._replaces(call):
+            return await self._place(call, await self._bind(call), send)
+        # Two calls at once must see each other: the second replaces the first.
+        async with self._turn:
+            return await self._place(call, await self._bind(call), send)
+
+    def _replaces(self, call: Call) -> bool:
+        """Say whether a call takes the place of what the stream runs and has queued."""
+        return call.joins is None and (call.replaces or self._setup.spec.max_concurrent == 1)
+
+    def _open(self) -> dict[str, str]:
+        running = self._stage.running
+        mine = {name: e.session_id for name, e in running.items() if not e.claim.is_joined}
+        return {**mine, **self._queued}
+
+    async def _bind(self, call: Call) -> Binding:
+        """Choose the session."""
+        session_id = call.names_session
+        replaced = self._open() if self._replaces(call) else None
+        if call.joins is not None:
+            return call.joins
+        if not session_id:
+            if replaced is not None:
+                return bind_single(replaced, call.handed_in)
+            return NewSession(beginning=Beginning(call.handed_in))
+        check_session_id(session_id)
+        rows = await self._services.store.executions.query(
+            ExecutionFilter(session_id=session_id, latest_of_session=True, limit=1)
+        )
+        if rows and rows[0].agent != self._setup.agent:
+            raise InvalidInput(f"session {session_id} belongs to agent {rows[0].agent}")
+        known = _known(rows[0]) if rows else None
+        others = tuple(self._open()) if replaced is not None else ()
+        return bind_named(session_id, call.handed_in, call.input_data, known, others)
+
+    async def _place(self, call: Call, binding: Binding, send: Send) -> Submitted | None:
+        match binding:
+            case GoOn():
+                return await self._go_on(call, binding, send)
+            case NewSession():
+                return await self._begin_session(call, binding, send)
+            case Continue(session_id, beginning, replaces):
+                submission = self._submission(call, session_id, beginning)
+                continued = replace(submission, is_new_session=False, replaces=replaces)
+                return await self._send(continued, send)
+            case Join(session_id, copied):
+                joined = replace(call, input_data={**copied, **call.input_data})
+                submission = self._submission(joined, session_id, Beginning())
+                beside = replace(submission, is_new_session=False, is_joined=True)
+                return await self._send(beside, send)
+
+    async def _go_on(self, call: Call, binding: GoOn, send: Send) -> Submitted | None:
+        """Queue an execution again that was put away; if it is no more, bind anew."""
+        name, services = binding.execution_id, self._services
+        lane = services.dispatcher.lane(binding.lane)
+        if lane is None:
+            raise EntryPointNotFound(
+                f"{name} belongs to the entry point {binding.lane}, which is not here any more",
+                hint="bring the entry point back, then go on with the session",
+            )
+        state = None if binding.beginning is None else binding.beginning.encode() or b"{}"
+        for other in binding.replaces:
+            await services.store.inbox.cancel(other, f"replaced by {name}")
+            self._stage.ordered(other, f"replaced by {name}")
+        try:
+            await services.store.queue.requeue(name, state)
+        except IllegalMove:
+            # Somebody else was faster: it goes on already, or was cancelled.
+            return await self._place(call, await self._bind(call), send)
+        lane.goes_on(name)
+        return Submitted(name, session_of(name), False)
+
+    async def _begin_session(self, call: Call, binding: NewSession, send: Send) -> Submitted | None:
+        """Begin a session; random ids that collide are drawn again."""
+        for _ in range(_COLLISIONS):
+            name = binding.session_id or new_session_id(self._services.clock.time())
+            submission = self._submission(call, name, binding.beginning)
+            try:
+                return await self._send(replace(submission, replaces=binding.replaces), send)
+            except AlreadyRegistered:
+                if binding.session_id:
+                    return await self._place(call, await self._bind(call), send)
+        raise AlreadyRegistered("no free session id was found", hint="try again")
+
+    async def _send(self, submission: Submission, send: Send) -> Submitted | None:
+        submitted = await send(submission)
+        if submitted is not None and submitted.created:
+            self.queued(submitted.execution_id, submitted.session_id)
+            for old in submission.replaces:
+                self._stage.ordered(old, f"replaced by {submitted.execution_id}")
+        return submitted
+
+    def _submission(self, call: Call, session_id: str, beginning: Beginning) -> Submission:
+        setup = self._setup
+        try:
+            content = dumps(call.input_data)
+        except TypeError as error:
+            raise InvalidInput(f"the input cannot be kept as JSON: {error}") from error
+        return Submission(
+            agent=setup.agent,
+            graph_id=setup.graph_id,
+            entry_point=setup.spec.id,
+            stream_id=setup.stream_id,
+            session_id=session_id,
+            input=content,
+            source=call.source,
+            correlation_id=call.correlation_id,
+            priority=setup.spec.priority if call.priority is None else call.priority,
+            causation=call.causation,
+            dedupe=self._dedupe(call, content),
+            state=beginning.encode(),
+            trace_id=new_trace_id(),
+        )
+
+    def _dedupe(self, call: Call, content: bytes) -> Dedupe | None:
+        if not call.idempotency_key:
+            return None
+        body = call.body_hash or hashlib.sha256(content).hexdigest()
+        namespace = call.namespace or self._setup.lane
+        return Dedupe(namespace, call.idempotency_key, body, call.dedupe_seconds)
+
+
+def _known(row: ExecutionRow) -> Known:
+    return Known(
+        row.execution_id,
+        row.status,
+        f"{row.agent}/{row.stream_id}",
+        row.seq,
+        has_walked=row.steps > 0,
+    )

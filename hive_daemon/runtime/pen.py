@@ -1,0 +1,105 @@
+"""Writing the steps of one execution, each until it is known to be durable or refused.
+
+Laws: a step is sent only when the one before is settled; a step whose fate is not known, because its writer was
+cancelled or the store failed, is sent again, which the store takes as the success that it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from hive_daemon.clock import Clock
+from hive_daemon.errors import (
+    AlreadyRegistered,
+    Fenced,
+    HiveError,
+    StorageFull,
+    StorageUnavailable,
+)
+from hive_daemon.ids import new_session_id
+from hive_daemon.runtime.execution import Execution
+from hive_daemon.storage.ports import ExecutionStore
+from hive_daemon.storage.values import StepCommit, Submission
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries while the store cannot be written; the last one repeats."""
+
+
+class Pen:
+    """What an execution writes its steps with."""
+
+    def __init__(self, executions: ExecutionStore, clock: Clock, execution: Execution) -> None:
+        self._executions = executions
+        self._clock = clock
+        self._execution = execution
+        self._step: StepCommit | None = None
+        self._sent: asyncio.Future[None] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything sent is durable or was refused."""
+        return self._step is None
+
+    def send(self, step: StepCommit) -> None:
+        """Send a step off; `settle` waits for it. Everything before must be settled."""
+        self._step = step
+        self._sent = self._send(step)
+
+    async def write(self, step: StepCommit) -> None:
+        """Send a step and settle it; raises like `settle`."""
+        self.send(step)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until what was sent is durable; while the store cannot be written, wait and try again.
+
+        Raises what the store refuses it with: nothing of it is written then. After a cancellation it is still open.
+        """
+        tries = 0
+        while self._step is not None:
+            if self._sent is None or self._sent.cancelled():
+                self._sent = self._send(self._step)
+            try:
+                await self._sent
+            except AlreadyRegistered:
+                # A session that an event begins drew an id that is taken: draw again.
+                self._step, self._sent = self._redrawn(self._step), None
+            except (StorageFull, StorageUnavailable) as error:
+                self._sent = None
+                await self._wait(tries, error)
+                tries += 1
+            except HiveError:
+                self._step = self._sent = None
+                raise
+            else:
+                self._step = self._sent = None
+
+    def _send(self, step: StepCommit) -> asyncio.Future[None]:
+        if self._execution.is_abandoned:
+            raise Fenced(
+                f"{self._execution.execution_id} was given up: the process has stopped without it"
+            )
+        commit = self._executions.commit(self._execution.claim.fence, step)
+        return asyncio.ensure_future(commit)
+
+    async def _wait(self, tries: int, error: HiveError) -> None:
+        pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+        logger.warning(
+            "the store cannot be written, the execution waits",
+            extra={"error": str(error), "retry_in_seconds": pause, "tries": tries + 1},
+        )
+        await self._clock.sleep(pause)
+
+    def _redrawn(self, step: StepCommit) -> StepCommit:
+        now = self._clock.time()
+        return replace(step, spawn=tuple(_drawn_again(item, now) for item in step.spawn))
+
+
+def _drawn_again(submission: Submission, now: float) -> Submission:
+    if not submission.is_new_session:
+        return submission
+    return replace(submission, session_id=new_session_id(now))

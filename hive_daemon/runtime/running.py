@@ -1,0 +1,237 @@
+"""What is open while a runtime runs, and the order in which it opens and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hive_daemon.errors import ConfigError
+from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
+from hive_daemon.runtime.execution_stream import ExecutionStream
+from hive_daemon.runtime.graph_host import GraphHost
+from hive_daemon.runtime.hub import STOPS
+from hive_daemon.runtime.routing import EventRouter
+from hive_daemon.runtime.runtime_config import Placement
+from hive_daemon.runtime.services import (
+    Services,
+    ServiceSettings,
+    begin_work,
+    open_services,
+    take_over,
+)
+from hive_daemon.runtime.spawning import EventSpawner
+from hive_daemon.runtime.timers import RuntimeTimers, TimerDesk
+from hive_daemon.runtime.triggers.zones import read_zone
+from hive_daemon.runtime.webhook_server import WebhookRoute, WebhookServer, WebhookServerConfig
+
+if TYPE_CHECKING:
+    from hive_daemon.runtime.agent_runtime import AgentRuntime
+
+logger = logging.getLogger(__name__)
+
+INTERRUPT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Running:
+    """The open parts of one runtime."""
+
+    runtime: AgentRuntime
+    services: Services
+    spawner: EventSpawner
+    timers: RuntimeTimers
+    webhooks: WebhookServer | None = None
+
+    # --- graphs -----------------------------------------------------------------------------
+
+    async def open_streams(self, host: GraphHost) -> None:
+        """Make the streams of a graph and let them be claimed for."""
+        for stream in host.open_streams(self.services, self.spawner):
+            await stream.start()
+            self._tell(EventType.STREAM_STARTED, stream, host)
+
+    async def close_streams(self, hosts: Iterable[GraphHost]) -> None:
+        """Put away what graphs run, all at the same time, and let go of their streams. Idempotent."""
+        closing = list(hosts)
+        streams = [(host, stream) for host in closing for stream in host.streams.values()]
+        for _, stream in streams:
+            stream.close()
+            stream.hurry()
+        alive = await asyncio.gather(*(s.interrupt(INTERRUPT_SECONDS) for _, s in streams))
+        stubborn = [name for names in alive for name in names]
+        if stubborn:
+            logger.error("tasks did not stop in time", extra={"tasks": stubborn})
+        await self.services.hub.flush()
+        for host, stream in streams:
+            self.services.dispatcher.forget(stream.lane)
+            self._tell(EventType.STREAM_STOPPED, stream, host)
+        for host in closing:
+            host.forget_streams()
+
+    async def mount(self, host: GraphHost) -> None:
+        """Bring a further graph to life: streams, events, timers; all or nothing."""
+        await self.runtime.state_manager.load([host.stream_name(name) for name in host.specs])
+        try:
+            await self.open_streams(host)
+            self.route(self.runtime.hosts)
+            await self.timers.add(host)
+        except BaseException:
+            await self.unmount(host)
+            raise
+
+    async def unmount(self, host: GraphHost) -> None:
+        """Take a graph out: timers, events, and what it runs is put away."""
+        await self.timers.remove(host)
+        self.route(other for other in self.runtime.hosts if other is not host)
+        await self.close_streams([host])
+
+    def route(self, hosts: Iterable[GraphHost]) -> None:
+        """Let events reach the event entry points of these graphs."""
+        routes = [route for host in hosts for route in host.routes()]
+        self.spawner.router = EventRouter(routes)
+        self.runtime.outside.open(self.spawner.router)
+
+    def _tell(self, kind: EventType, stream: ExecutionStream, host: GraphHost) -> None:
+        data = {"entry_point": stream.setup.spec.id}
+        self.runtime.event_bus.deliver(
+            AgentEvent(
+                kind,
+                stream.stream_id,
+                data=data,
+                graph_id=host.graph_id,
+                agent=self.runtime.agent,
+            )
+        )
+
+    # --- events -----------------------------------------------------------------------------
+
+    def heard(self, event: AgentEvent) -> None:
+        """Take an event of this agent's executions: goal progress, results, subscribers."""
+        host = self.runtime.get_graph_registration(event.graph_id or "")
+        if host is not None:
+            host.outcomes.take(event)
+        if event.type in STOPS:
+            stream = None if host is None else host.stream_named(event.stream_id)
+            if stream is not None:
+                stream.published(event)
+        self.runtime.event_bus.deliver(event)
+
+    def wants_live(self) -> bool:
+        """Say whether a subscriber of the bus listens to live events."""
+        return any(self.runtime.event_bus.wants(kind) for kind in LIVE)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def drain(self, seconds: float) -> None:
+        """Let executions end for a while, then put the rest away and let everybody hear of it.
+
+        Triggers and webhooks are answered all the while, with a refusal that says when to come again.
+        """
+        await self.timers.stop()
+        self.runtime.outside.close()
+        streams = [stream for host in self.runtime.hosts for stream in host.streams.values()]
+        for stream in streams:
+            stream.close()
+        await asyncio.gather(*(stream.drain(seconds) for stream in streams))
+        await self.close()
+
+    async def close(self) -> None:
+        """Put away what still runs. Idempotent."""
+        await self.close_streams(self.runtime.hosts)
+        await self.runtime.event_bus.drain(INTERRUPT_SECONDS)
+
+
+@asynccontextmanager
+async def open_running(
+    runtime: AgentRuntime, placement: Placement | None
+) -> AsyncIterator[Running]:
+    """Open everything a runtime needs; all or nothing."""
+    async with AsyncExitStack() as stack:
+        services = (
+            placement.services
+            if placement is not None
+            else await stack.enter_async_context(open_services(_settings(runtime)))
+        )
+        yield await _bring_up(runtime, services, stack)
+
+
+async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitStack) -> Running:
+    if runtime.owns_services:
+        await take_over(services)
+    runtime.state_manager.attach(services.store.sessions, runtime.agent)
+    spawner = EventSpawner(services.clock, runtime.stream_by_lane)
+    desk = TimerDesk(
+        services=services,
+        zone=read_zone(runtime.config.timezone),
+        hosts=lambda: runtime.hosts,
+        tell=runtime.event_bus.deliver,
+        is_draining=lambda: runtime.is_draining,
+    )
+    running = Running(runtime, services, spawner, RuntimeTimers(runtime.agent, desk))
+    token = services.hub.listen(running.heard, runtime.agent, running.wants_live)
+    stack.callback(services.hub.unlisten, token)
+    names = [host.stream_name(name) for host in runtime.hosts for name in host.specs]
+    await runtime.state_manager.load(names)
+    services.dispatcher.limit_agent(runtime.agent, runtime.config.max_concurrent_executions)
+    stack.push_async_callback(running.close)
+    for host in runtime.hosts:
+        await running.open_streams(host)
+    stack.callback(runtime.outside.close)
+    running.route(runtime.hosts)
+    stack.push_async_callback(running.timers.stop)
+    await _open_webhooks(running, stack)
+    await running.timers.start()
+    if runtime.owns_services:
+        begin_work(services)
+    return running
+
+
+async def _open_webhooks(running: Running, stack: AsyncExitStack) -> None:
+    runtime = running.runtime
+    routes = [webhook_route(item) for item in runtime.config.webhook_routes]
+    if not routes:
+        return
+    shared = runtime.shared_webhooks
+    config = runtime.config
+    server = shared or WebhookServer(
+        runtime.event_bus, WebhookServerConfig(config.webhook_host, config.webhook_port)
+    )
+    for route in routes:
+        server.add_route(route, runtime.outside.deliver)
+        stack.callback(server.remove_route, route.path)
+    if shared is None:
+        await server.start()
+        stack.push_async_callback(server.stop)
+    running.webhooks = server
+
+
+def webhook_route(item: Mapping[str, object]) -> WebhookRoute:
+    """Read a route as programs write it. Raises ConfigError."""
+    missing = [key for key in ("source_id", "path") if not item.get(key)]
+    if missing:
+        raise ConfigError(f"a webhook route must say its {' and its '.join(missing)}")
+    methods = item.get("methods") or ("POST",)
+    listed = [methods] if isinstance(methods, str) else methods
+    if not isinstance(listed, Iterable):
+        raise ConfigError(f"webhook route {item['path']}: methods must be a list of texts")
+    secret = item.get("secret")
+    return WebhookRoute(
+        source_id=str(item["source_id"]),
+        path=str(item["path"]),
+        methods=tuple(str(method) for method in listed),
+        secret=None if secret is None else str(secret),
+    )
+
+
+def _settings(runtime: AgentRuntime) -> ServiceSettings:
+    config = runtime.config
+    return ServiceSettings(
+        state_dir=runtime.directory,
+        max_concurrent_executions=config.max_concurrent_executions,
+        mirror=config.mirror,
+        keep_checkpoints=runtime.checkpoint_config.keep,
+    )

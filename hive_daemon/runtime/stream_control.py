@@ -1,0 +1,141 @@
+"""What can be done to the executions of a stream: wait for them, cancel them, pause them, speak to them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hive_daemon.errors import ExecutionNotFound
+from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.ids import session_of
+from hive_daemon.runtime.endings import result_from, unfinished
+from hive_daemon.runtime.execution import Execution, StopReason
+from hive_daemon.runtime.services import Services
+from hive_daemon.runtime.stream_view import ASKING, StreamView
+from hive_daemon.status import ExecutionStatus
+
+_OPEN = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
+
+
+class StreamControl(StreamView):
+    """The part of a stream that deals with executions which exist.
+
+    `_orders` are cancellations of executions that are being claimed at this moment.
+    """
+
+    _services: Services
+    _orders: dict[str, str]
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    async def wait_for_completion(
+        self, execution_id: str, timeout: float | None = None
+    ) -> ExecutionResult | None:
+        """Wait until an execution stops, for now or for good; None after `timeout` seconds.
+
+        If the runtime stops before it began, the result says so. Raises ExecutionNotFound.
+        """
+        known = self.get_result(execution_id)
+        if known is not None:
+            return known
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._wait(execution_id)
+        except TimeoutError:
+            return None
+
+    async def _wait(self, execution_id: str) -> ExecutionResult:
+        store, hub = self._services.store, self._services.hub
+        while True:
+            with hub.waiting(execution_id) as stopped:
+                # Looked at after the waiting began: what stops from here on is noticed.
+                known = self.get_result(execution_id)
+                if known is not None:
+                    return known
+                if not self._is_open(execution_id):
+                    row = await store.executions.load(execution_id)
+                    if row.status not in _OPEN and not self._is_open(execution_id):
+                        return self.get_result(execution_id) or await result_from(store, row)
+                if not await stopped:
+                    return unfinished(execution_id, is_running=execution_id in self._running)
+            await self._until_free(execution_id)
+
+    async def _until_free(self, execution_id: str) -> None:
+        """Wait until an execution whose end was published has given its slot back."""
+        execution = self._running.get(execution_id)
+        if execution is not None and execution.is_published and execution.task is not None:
+            await asyncio.wait([execution.task])
+
+    # --- stopping ---------------------------------------------------------------------------
+
+    async def cancel_execution(self, execution_id: str, reason: str = "cancelled") -> bool:
+        """Cancel an execution of this stream; say whether the order was taken.
+
+        It holds its slot until its work has returned; what is completed by then stays completed.
+        """
+        try:
+            if not self.holds(execution_id):
+                row = await self._services.store.executions.load(execution_id)
+                if (row.agent, row.stream_id) != (self.setup.agent, self.setup.stream_id):
+                    return False
+            status = await self._services.store.inbox.cancel(execution_id, reason)
+        except ExecutionNotFound:
+            return False
+        if status is ExecutionStatus.RUNNING:
+            self._stop(execution_id, reason)
+        return status in (ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED)
+
+    def ordered(self, execution_id: str, reason: str) -> None:
+        """Carry out a cancellation that the store has taken, of an execution that ran or was queued then."""
+        if execution_id in self._running or self._intake.knows(execution_id):
+            self._stop(execution_id, reason)
+
+    def _stop(self, execution_id: str, reason: str) -> None:
+        execution = self._running.get(execution_id)
+        if execution is not None:
+            execution.stop(StopReason.CANCEL, reason)
+        elif not self.has_begun(execution_id):
+            # It is being claimed at this moment, or was cancelled in the queue, which is published soon.
+            self._orders[execution_id] = reason
+
+    def request_pause(self, execution_id: str, reason: str = "") -> bool:
+        """Put an execution away at its next node boundary; say whether it runs."""
+        execution = self._running.get(execution_id)
+        if execution is None or execution.result is not None:
+            return False
+        if execution.stop_reason is StopReason.NONE:
+            execution.stop_text = reason
+        execution.pause.set()
+        return True
+
+    def goes_on(self, execution_id: str) -> None:
+        """Take note that an execution that was put away is queued again."""
+        execution = self._running.get(execution_id)
+        if execution is not None and execution.result is None:
+            return
+        self._ended.pop(execution_id, None)
+        self._parked.pop(execution_id, None)
+        self._results.drop(execution_id)
+        self._intake.again(execution_id, session_of(execution_id))
+
+    # --- speaking ---------------------------------------------------------------------------
+
+    async def inject_input(self, node_id: str, content: str, key: str = "") -> bool:
+        """Say something to a node that waits for it, or that runs; say whether there is one."""
+        for execution_id, (status, node) in self._parked.items():
+            if node == node_id and status in ASKING:
+                inbox = self._services.store.inbox
+                injected = await inbox.inject(session_of(execution_id), node_id, content, key)
+                if injected.woke and injected.execution_id == execution_id:
+                    self.goes_on(execution_id)
+                return True
+        for execution in self._running.values():
+            if execution.runs(node_id) and execution.result is None:
+                await self.say(execution, node_id, content, key)
+                return True
+        return False
+
+    async def say(self, execution: Execution, node_id: str, content: str, key: str = "") -> None:
+        """Say something to a running execution; its node hears it at its next turn."""
+        inbox = self._services.store.inbox
+        item = await inbox.inject(execution.session_id, node_id, content, key)
+        execution.hear(item.item_id, node_id, content)

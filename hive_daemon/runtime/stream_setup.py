@@ -1,0 +1,73 @@
+"""What a stream runs with: the graph compiled, the nodes, what they are given, and the rules of the entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hive_daemon.graph.edge import GraphSpec
+from hive_daemon.graph.goal import Goal
+from hive_daemon.graph.node_set import NodeSet
+from hive_daemon.graph.topology import Topology
+from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.values import Tool, ToolExecutor
+from hive_daemon.runtime.entry_point import EntryPointSpec, IsolationLevel
+from hive_daemon.runtime.shared_state import SharedStateManager
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What the nodes of an agent work with."""
+
+    llm: LLMProvider
+    tools: Sequence[Tool] = ()
+    tool_executor: ToolExecutor | None = None
+    accounts_prompt: str = ""
+    max_tokens: int = 4096
+    runtime: Any = None
+
+    @property
+    def tools_by_name(self) -> dict[str, Tool]:
+        """The tools, by name."""
+        return {tool.name: tool for tool in self.tools}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSetup:
+    """Everything about one stream that does not change while it lives.
+
+    `stream_id` is the entry point's id, on a secondary graph `graph::entry_point`. `directory` is the agent's, where
+    the readable files are.
+    """
+
+    agent: str
+    graph_id: str
+    stream_id: str
+    spec: EntryPointSpec
+    graph: GraphSpec
+    goal: Goal
+    topology: Topology
+    nodes: NodeSet
+    equipment: Equipment
+    shared: SharedStateManager
+    directory: Path
+    recovery_attempts: int = 3
+    result_max: int = 1000
+    result_ttl_seconds: float | None = None
+
+    @property
+    def lane(self) -> str:
+        """The stream's address in the process."""
+        return f"{self.agent}/{self.stream_id}"
+
+    @property
+    def isolation(self) -> IsolationLevel:
+        """What its executions share with others."""
+        return self.spec.get_isolation_level()
+
+    @property
+    def entry_node(self) -> str:
+        """Where its executions begin."""
+        return self.spec.entry_node or self.graph.entry_node

@@ -1,0 +1,1 @@
+"""What makes an execution begin: timers, events, webhooks, calls."""
