@@ -1,0 +1,1 @@
+"""The TCP listener: webhooks and probes."""
