@@ -1,0 +1,28 @@
+"""Agent folders: loading and running them.
+
+The names below are loaded when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hive_daemon.exports import public_name, rooms_of
+
+_ROOMS = rooms_of(
+    {
+        "runner": "AgentRunner",
+        "agent_info": "AgentInfo ValidationResult",
+        "agent_loader": "load_agent",
+        "loaded_agent": "LoadedAgent",
+        "tool_registry": "RegisteredTool ToolRegistry tool",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    return public_name(__name__, _ROOMS, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

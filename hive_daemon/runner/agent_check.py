@@ -1,0 +1,65 @@
+"""Checking an agent folder: everything that is wrong with it or odd about it, in one report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hive_daemon.errors import AgentLoadError
+from hive_daemon.runner.agent_info import validate
+from hive_daemon.runner.agent_loader import examine, form_of, located
+from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
+from hive_daemon.runner.model_choice import settled
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What a check found. `form` is empty if the folder was not even looked into."""
+
+    path: str
+    name: str
+    form: str
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    entry_points: tuple[dict[str, str], ...] = ()
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the agent can run."""
+        return not self.errors
+
+    @property
+    def was_executed(self) -> bool:
+        """Whether code of the folder ran for the check."""
+        return self.form == AgentForm.MODULE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {**asdict(self), "valid": self.is_valid, "executed": self.was_executed}
+
+
+def check_folder(path: str | Path) -> FolderReport:
+    """Check a folder. Code is executed for the module form only: call it in a process of its own."""
+    return inspect_folder(path)[0]
+
+
+def inspect_folder(path: str | Path) -> tuple[FolderReport, LoadedAgent | None]:
+    """Check a folder; return the report, and the agent where there is one."""
+    folder = located(path)
+    try:
+        form = form_of(folder)
+    except AgentLoadError as error:
+        return FolderReport(str(folder), folder.name, "", error.problems), None
+    agent, findings = examine(folder, form, may_execute=False)
+    if agent is None:
+        problems, warnings = tuple(findings.problems), tuple(findings.warnings)
+        return FolderReport(str(folder), folder.name, form, problems, warnings), None
+    checked = validate(agent, settled(None, agent.llm))
+    points = tuple(
+        {"id": each.id, "trigger_type": str(each.trigger_type)} for each in agent.entry_points
+    )
+    report = FolderReport(
+        str(folder), agent.name, form, tuple(checked.errors), tuple(checked.warnings), points
+    )
+    return report, agent

@@ -1,0 +1,180 @@
+"""Calling registered tools: on an event loop without blocking it, elsewhere directly."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from hive_daemon.clock import Clock
+from hive_daemon.errors import HiveError, NotFound, Refused
+from hive_daemon.llm.values import Tool, ToolResult, ToolUse
+from hive_daemon.observability.redaction import redactor
+from hive_daemon.tasks import run_in_thread
+
+logger = logging.getLogger(__name__)
+
+ERROR_CHARS = 4_000
+"""Characters of a tool's exception that the model is shown."""
+
+_OUTSIDE = (ConnectionError, TimeoutError)
+"""Failures that say nothing about the model's choice; the caller must be able to tell them from others."""
+
+
+class ToolOverdue(HiveError):
+    """The tool gave no result in time."""
+
+    code = "tool_overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCall:
+    """Runs a tool by the whole call, not by its arguments alone: what `tool_executor` of a `tools.py` takes."""
+
+    name: str
+    function: Callable[[ToolUse], Any]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> Any:
+        """Run it with these arguments."""
+        return self.function(ToolUse("", self.name, dict(inputs)))
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredTool:
+    """A tool and what runs it. `executor` takes the arguments; it may be asynchronous.
+
+    `unavailable` says why the tool cannot be called at all; empty if it can.
+    """
+
+    tool: Tool
+    executor: Callable[[dict[str, Any]], Any]
+    timeout_seconds: float | None = None
+    unavailable: str = ""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether a call does nothing before it is awaited."""
+        return inspect.iscoroutinefunction(getattr(self.executor, "function", self.executor))
+
+    def begin(self, use: ToolUse) -> Any:
+        """Call the executor; what comes back may be awaitable. Raises what it raises."""
+        if isinstance(self.executor, WholeCall):
+            return self.executor.function(use)
+        return self.executor(dict(use.input))
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryExecutor:
+    """Runs the tools of a registry: `executor(ToolUse)` comes to a ToolResult.
+
+    On an event loop it answers with an awaitable: plain functions run in a worker thread, with the context variables
+    of the caller, each call within its time (`timeout_seconds` of the tool, else of the registry). Elsewhere (in a
+    worker thread, in a program without a loop) it runs a plain function there and then and answers with the result.
+
+    What goes wrong is a result with `is_error`; only a tool's ConnectionError and TimeoutError are raised. A thread
+    cannot be stopped: a cancelled call is waited for until its time is over.
+    """
+
+    tools: Mapping[str, RegisteredTool]
+    timeout_seconds: float
+    clock: Clock
+
+    def __call__(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
+        """Run one call."""
+        return self.run(use) if _is_on_loop() else self._run_here(use)
+
+    async def run(self, use: ToolUse) -> ToolResult:
+        """Run one call on the event loop. Raises ConnectionError, TimeoutError."""
+        return await _told(use, self._answer(use))
+
+    def _run_here(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
+        try:
+            entry = self._entry(use.name)
+            if entry.is_async:
+                return self.run(use)
+            answer = entry.begin(use)
+            return _told(use, answer) if inspect.isawaitable(answer) else result_of(use, answer)
+        except _OUTSIDE:
+            raise
+        except Exception as error:
+            logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
+            return _failed(use, error)
+
+    def _entry(self, name: str) -> RegisteredTool:
+        entry = self.tools.get(name)
+        if entry is None:
+            known = ", ".join(sorted(self.tools)) or "none"
+            raise NotFound(f"there is no tool {name!r}; there are: {known}")
+        if entry.unavailable:
+            raise Refused(f"{name} is unavailable: {entry.unavailable}")
+        return entry
+
+    async def _answer(self, use: ToolUse) -> Any:
+        entry = self._entry(use.name)
+        limit = entry.timeout_seconds or self.timeout_seconds
+        watch = asyncio.timeout(limit)
+        try:
+            async with watch:
+                return await (
+                    entry.begin(use) if entry.is_async else self._in_thread(entry, use, limit)
+                )
+        except TimeoutError:
+            if not watch.expired():
+                raise
+            text = f"{use.name} gave no result within {limit:g} s; it may still have had its effect"
+            raise ToolOverdue(text) from None
+
+    async def _in_thread(self, entry: RegisteredTool, use: ToolUse, limit: float) -> Any:
+        began = self.clock.monotonic()
+        call = run_in_thread(entry.begin, use)
+        try:
+            found = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            left = began + limit - self.clock.monotonic()
+            await asyncio.wait([call], timeout=max(0.0, left))
+            raise
+        return await found if inspect.isawaitable(found) else found
+
+
+async def _told(use: ToolUse, answer: Awaitable[Any]) -> ToolResult:
+    """Await an answer: a part of the first place where every exception is caught."""
+    try:
+        return result_of(use, await answer)
+    except _OUTSIDE:
+        raise
+    except Exception as error:
+        logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
+        return _failed(use, error)
+
+
+def result_of(use: ToolUse, answer: Any) -> ToolResult:
+    """Return an answer as the model is shown it: texts and ToolResults as they are, the rest as JSON."""
+    match answer:
+        case ToolResult():
+            return replace(answer, tool_use_id=use.id)
+        case str():
+            return ToolResult(use.id, answer)
+        case BaseModel():
+            return ToolResult(use.id, answer.model_dump_json())
+    return ToolResult(use.id, json.dumps(answer, ensure_ascii=False, default=str))
+
+
+def _failed(use: ToolUse, error: Exception) -> ToolResult:
+    text = redactor().redact_head(str(error), ERROR_CHARS)
+    if not isinstance(error, HiveError):
+        text = f"{use.name} failed: {type(error).__name__}: {text}"
+    return ToolResult(use.id, text, is_error=True)
+
+
+def _is_on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""A keyboard and a screen."""
+
+import asyncio
+import io
+import os
+
+import pytest
+
+from hive_daemon.runner.console import Keyboard, Terminal
+
+
+@pytest.fixture
+def typing():
+    """A keyboard, and what types on it; None hangs up, as each test does at its end."""
+    reader, writer = os.pipe()
+
+    def type_in(text):
+        if text is None:
+            os.close(writer)
+        else:
+            os.write(writer, text.encode())
+
+    # The reader is left to the keyboard's thread, which ends when the writer is closed.
+    return Keyboard(reader), type_in
+
+
+async def test_lines_are_read_in_order_however_they_come(typing):
+    keyboard, type_in = typing
+    terminal = Terminal(keyboard, io.StringIO())
+    type_in("one\ntwo\nth")
+    first = await terminal.listen()
+    type_in("ree — ü\n")
+    assert [first, await terminal.listen(), await terminal.listen()] == ["one", "two", "three — ü"]
+    type_in(None)
+    assert [await terminal.listen(), await terminal.listen()] == [None, None]
+
+
+async def test_a_line_that_nobody_waited_for_is_the_next_ones(typing):
+    keyboard, type_in = typing
+    terminal = Terminal(keyboard, io.StringIO())
+    asked = asyncio.ensure_future(terminal.listen())
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    type_in("late\n")
+    assert await terminal.listen() == "late"
+    type_in(None)
+
+
+def test_the_keyboard_outlives_an_event_loop(typing):
+    keyboard, type_in = typing
+    type_in("one\ntwo\n")
+    lines = [asyncio.run(Terminal(keyboard, io.StringIO()).listen()) for _ in range(2)]
+    assert lines == ["one", "two"]
+    type_in(None)
+
+
+async def test_nothing_that_is_said_commands_the_terminal(typing):
+    keyboard, type_in = typing
+    screen = io.StringIO()
+    await Terminal(keyboard, screen).say("a\x1b[2J\n\tb")
+    assert screen.getvalue() == "a\\x1b[2J\n\tb"
+    type_in(None)
