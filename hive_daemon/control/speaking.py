@@ -1,0 +1,136 @@
+"""Saying something to a session: to the node that waits for it, or to what runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from hive_daemon.control.errors import Ambiguous
+from hive_daemon.control.host import Host, at_work
+from hive_daemon.control.once import Note, Once
+from hive_daemon.control.query import shown
+from hive_daemon.errors import Conflict
+from hive_daemon.graph.walk_state import OutcomeKind, Phase, WalkState
+from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.ports import Store
+from hive_daemon.storage.values import ExecutionFilter, ExecutionRow, Submitted
+
+_WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
+_AT_WORK = (ExecutionStatus.RUNNING, ExecutionStatus.QUEUED)
+_ASKING = (OutcomeKind.WAITING_INPUT, OutcomeKind.WAITING_APPROVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody says to a session. An empty `node_id` leaves open to which node."""
+
+    session_id: str
+    text: str
+    node_id: str = ""
+    key: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is to hear it: a node of an execution; an empty node is whichever asks next."""
+
+    row: ExecutionRow
+    node_id: str
+
+
+async def say(host: Host, once: Once, said: Said) -> Submitted:
+    """Say something, durably, once for each key.
+
+    Raises Conflict if nothing waits or runs, Ambiguous if several nodes wait, IdempotencyConflict.
+    """
+    async with once.turn(said.session_id):
+        note = await once.recall(said.session_id, said.key, said.digest) if said.key else None
+        is_new = note is None
+        if note is None:
+            listener = await find_listener(host.services.store, said)
+            note = _note(host, said, listener)
+            if said.key:
+                await once.keep(said.session_id, said.key, note)
+        # The same item is taken once, so this also finishes what an earlier request did not come to.
+        await _put(host, said, note)
+        return Submitted(note.target, said.session_id, is_new)
+
+
+async def find_listener(store: Store, said: Said) -> Listener:
+    """Return who is to hear it. Raises Conflict, Ambiguous."""
+    waiting = [
+        Listener(row, node)
+        for row in await _rows(store, said.session_id, _WAITING)
+        for node in await _nodes_that_wait(store, row)
+    ]
+    if said.node_id:
+        wanted = [one for one in waiting if one.node_id == said.node_id]
+        return wanted[0] if wanted else await _at_work(store, said, waiting)
+    nodes = list(dict.fromkeys(one.node_id for one in waiting))
+    if len(nodes) > 1:
+        raise Ambiguous(f"{len(nodes)} nodes wait", nodes, hint="say which one in node_id")
+    return waiting[0] if waiting else await _at_work(store, said, waiting)
+
+
+async def _at_work(store: Store, said: Said, waiting: list[Listener]) -> Listener:
+    """Return what runs: it hears at its next turn. Raises Conflict."""
+    rows = await _rows(store, said.session_id, _AT_WORK)
+    if rows:
+        main = [row for row in rows if not row.is_joined] or rows
+        return Listener(main[0], said.node_id)
+    if waiting:
+        nodes = ", ".join(one.node_id for one in waiting)
+        raise Conflict(
+            f"the node {shown(said.node_id)} does not wait for anything", hint=f"{nodes} does"
+        )
+    raise Conflict(
+        f"nothing of {said.session_id} waits for input or runs",
+        hint=f"go on with it by `hive sessions resume {said.session_id}`",
+    )
+
+
+async def _rows(
+    store: Store, session_id: str, statuses: tuple[ExecutionStatus, ...]
+) -> list[ExecutionRow]:
+    return await store.executions.query(ExecutionFilter(session_id=session_id, statuses=statuses))
+
+
+async def _nodes_that_wait(store: Store, row: ExecutionRow) -> list[str]:
+    """Return the nodes of an execution that wait for a person, the one that people are shown first."""
+    said = orjson.loads(row.waiting) if row.waiting else {}
+    shown_node = said.get("node_id") or row.node_id or ""
+    kept = await store.sessions.restore(row.execution_id)
+    state = WalkState.from_json(orjson.loads(kept.walk)) if kept is not None else WalkState()
+    others = [
+        branch.node
+        for branch in state.branches
+        if branch.phase is Phase.PARKED and branch.parked in _ASKING
+    ]
+    return list(dict.fromkeys([shown_node, *others]))
+
+
+def _note(host: Host, said: Said, listener: Listener) -> Note:
+    row = listener.row
+    return Note(
+        said.digest,
+        host.services.clock.time(),
+        row.execution_id,
+        row.updated_at,
+        row.ordinal,
+        node_id=listener.node_id,
+        done=row.execution_id,
+    )
+
+
+async def _put(host: Host, said: Said, note: Note) -> None:
+    key = f"control:{said.key}:{note.at}" if said.key else ""
+    inbox = host.services.store.inbox
+    injected = await inbox.inject(said.session_id, note.node_id, said.text, key)
+    if injected.woke or injected.execution_id is None:
+        return
+    row = await host.services.store.executions.load(injected.execution_id)
+    execution = at_work(host, row)
+    if execution is not None:
+        execution.hear(injected.item_id, note.node_id, said.text)

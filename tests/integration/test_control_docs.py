@@ -1,0 +1,233 @@
+"""docs/control-api.md says what the daemon answers, and the daemon answers what it says: every route, every field."""
+
+import json
+import re
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+import pytest
+
+from hive_daemon.control.table import ENDPOINTS
+from hive_daemon.control.wire import Route
+from tests.fakes.control_client import Client
+from tests.fakes.control_host import running_host
+
+API = (Path(__file__).parent.parent.parent / "docs" / "control-api.md").read_text()
+
+SCALARS = {
+    "text": str,
+    "time": str,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "list of text": list,
+}
+LISTS = {
+    Route.AGENTS: "agent",
+    Route.ENTRY_POINTS: "entry point",
+    Route.EXECUTIONS: "execution",
+    Route.SESSIONS: "session",
+    Route.SESSION_CHECKPOINTS: "checkpoint",
+    Route.TIMERS: "timer",
+    Route.TIMERS_PAUSE: "timer",
+    Route.TIMERS_RESUME: "timer",
+}
+OBJECTS = {
+    Route.HEALTH: "health",
+    Route.READY: "health",
+    Route.STATS: "stats",
+    Route.TRIGGER: "accepted",
+    Route.TRIGGER_OF_AGENT: "accepted",
+    Route.EXECUTION: "execution",
+    Route.CANCEL: "cancellation",
+    Route.SESSION: "session",
+    Route.SESSION_RESUME: "accepted",
+    Route.SESSION_INPUT: "accepted",
+    Route.DRAIN: "stats",
+}
+STREAMS = (Route.EVENTS, Route.SESSION_EVENTS)
+STATUSES = {Route.TRIGGER: 202, Route.TRIGGER_OF_AGENT: 202, Route.DRAIN: 202} | dict.fromkeys(
+    (Route.CANCEL, Route.SESSION_RESUME, Route.SESSION_INPUT), 202
+)
+
+
+def sections():
+    parts = re.split(r"^#+ (.*)$", API, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def table(text):
+    below = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    rows = list(takewhile(lambda line: line.startswith("|"), below))
+    cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows[2:]]
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+SECTIONS = sections()
+SHAPES = {
+    name: {row[0].strip("`"): (row[1], row[2]) for row in table(SECTIONS[name])}
+    for name in (
+        "execution",
+        "waiting",
+        "session",
+        "checkpoint",
+        "accepted",
+        "cancellation",
+        "timer",
+        "pause",
+        "agent",
+        "entry point",
+        "webhook",
+        "stats",
+        "stream",
+        "store",
+        "timers summary",
+        "next timer",
+        "events summary",
+        "health",
+        "check",
+        "event",
+        "stream end",
+    )
+}
+
+
+def assert_shaped(value, name, *, listed=False):
+    """The object has exactly the documented fields, in their order, of the documented types, and so inside."""
+    shape = {
+        field: kind
+        for field, (kind, remark) in SHAPES[name].items()
+        if not (listed and "left out in lists" in remark)
+    }
+    assert list(value) == list(shape), name
+    for field, kind in shape.items():
+        assert_typed(value[field], kind, f"{name}.{field}", listed=listed)
+
+
+def assert_typed(value, kind, where, *, listed=False):
+    if kind.endswith(" or null"):
+        if value is None:
+            return
+        kind = kind.removesuffix(" or null")
+    if kind in SCALARS:
+        assert isinstance(value, SCALARS[kind]), (where, value)
+        if kind == "time":
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value), (where, value)
+        if kind == "number":
+            assert not isinstance(value, bool), where
+    elif kind.startswith("list of "):
+        for item in value:
+            assert_shaped(item, kind.removeprefix("list of "))
+    else:
+        # A session shows its execution whole, the end of a stream as in lists.
+        assert_shaped(value, kind, listed=where == "stream end.execution")
+
+
+def test_every_route_has_an_endpoint_and_nothing_else_does():
+    assert set(ENDPOINTS) == set(Route)
+    assert {*LISTS, *OBJECTS, *STREAMS, Route.SESSION_STATE} == set(Route)
+
+
+@pytest.mark.parametrize("route", Route, ids=lambda route: route.name)
+def test_every_parameter_is_documented_and_nothing_else_is(route):
+    text = SECTIONS[str(route)]
+    named = set(re.findall(r"`\?(\w+)=", text))
+    if "list of" in text and ENDPOINTS[route].query:
+        named |= {"limit", "cursor"}
+    if "section 6" in text:
+        named |= set(re.findall(r"`\?(after|last|until|live)=", SECTIONS["6. Event streams"]))
+    assert named == set(ENDPOINTS[route].query)
+
+
+@pytest.mark.parametrize("route", Route, ids=lambda route: route.name)
+def test_every_key_of_a_body_is_documented_and_nothing_else_is(route):
+    text = SECTIONS[str(route)]
+    if route is Route.TRIGGER:
+        text = SECTIONS[str(Route.TRIGGER_OF_AGENT)]
+    bodies = [json.loads(body) for body in re.findall(r"(?:Body `|```json\n)(\{.*\})", text)]
+    if route is Route.TIMERS_RESUME:
+        bodies[0] |= {"note": "as above"}
+        assert "`note` is taken" in text
+    assert {key for body in bodies for key in body} == set(ENDPOINTS[route].keys)
+    assert ("Idempotency-Key" in text) == ENDPOINTS[route].takes_key
+
+
+@pytest.fixture
+async def world(tmp_path):
+    """A daemon in which something of everything has happened, and the ids in it."""
+    async with running_host(tmp_path) as host:
+        client = Client(host.socket)
+        host.gate.is_open.set()
+        done = await _run(client, "ops/triage")
+        asking = await _run(client, "desk/ask")
+        resting = await _run(client, "desk/rest")
+        await client.post("/v1/timers/pause", {"ids": ["report"], "note": "n"})
+        host.degrade("broken", "no nodes")
+        yield client, done, asking, resting
+
+
+async def _run(client, address):
+    answer = await client.post(f"/v1/entry-points/{address}/trigger", {"input": {"log": "x"}})
+    name = answer.json["execution_id"]
+    await client.get(f"/v1/executions/{name}?wait=15")
+    return name
+
+
+def _path(route, done, asking, resting):
+    session = {Route.SESSION_RESUME: resting, Route.SESSION_INPUT: asking}.get(route, done)
+    execution = asking if route is Route.CANCEL else done
+    names = {"agent": "ops", "entry_point": "triage", "execution": execution, "session": session}
+    used = re.findall(r"\{(\w+)\}", route.template)
+    return route.path(**{name: names[name] for name in used})
+
+
+@pytest.mark.parametrize("route", [*LISTS, *OBJECTS], ids=lambda route: route.name)
+async def test_every_answer_has_exactly_the_documented_fields(world, route):
+    client, *names = world
+    body = {"text": "yes"} if route is Route.SESSION_INPUT else None
+    reply = await client.ask(route.method, _path(route, *names), body)
+    assert reply.status == STATUSES.get(route, 200), reply.content
+    if route in OBJECTS:
+        assert_shaped(reply.json, OBJECTS[route])
+        return
+    assert list(reply.json) == ["items", "next_cursor"]
+    assert reply.json["items"]
+    for item in reply.json["items"]:
+        assert_shaped(item, LISTS[route], listed=True)
+
+
+@pytest.mark.parametrize("which", [1, 2])
+async def test_what_waits_is_shown_as_documented(world, which):
+    client, *names = world
+    execution = (await client.get(f"/v1/executions/{names[which]}")).json
+    assert_shaped(execution, "execution")
+    assert execution["waiting"] is not None
+
+
+async def test_checks_are_shown_as_documented(world):
+    client, *_ = world
+    for path in ("/v1/health", "/v1/ready"):
+        for check in (await client.get(path)).json["checks"].values():
+            assert_shaped(check, "check")
+
+
+@pytest.mark.parametrize("route", STREAMS, ids=lambda route: route.name)
+async def test_events_are_shown_as_documented(world, route):
+    client, *names = world
+    until = "settled" if route is Route.SESSION_EVENTS else "caught_up"
+    messages = await client.messages(f"{_path(route, *names)}?until={until}")
+    *events, caught_up, end = [json.loads(message.data) for message in messages]
+    assert events
+    for event in events:
+        assert_shaped(event, "event")
+    assert list(caught_up) == ["seq"]
+    assert_shaped(end, "stream end")
+    assert (end["execution"] is None) == (until == "caught_up")
+
+
+async def test_errors_are_shown_as_documented(world):
+    client, *_ = world
+    reply = await client.get("/v1/executions/session_2")
+    assert list(reply.json) == ["error"]
+    assert list(reply.error) == ["code", "message", "hint", "candidates"]
+    assert list((await client.get("/v1/nothing")).error) == ["code", "message", "hint"]
