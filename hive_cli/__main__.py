@@ -1,0 +1,7 @@
+"""`python -m hive_cli`: the same as `hive`."""
+
+import sys
+
+from hive_cli.app import main
+
+sys.exit(main())

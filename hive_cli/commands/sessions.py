@@ -1,0 +1,170 @@
+"""`hive sessions`: the conversations that executions leave behind and go on with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from hive_cli.durations import absolute, relative
+from hive_cli.failures import Failure
+from hive_cli.follow import Follower, Source
+from hive_cli.grammar import Hive, command, group
+from hive_cli.inputs import read_input
+from hive_cli.narration import Narrator
+from hive_cli.options import (
+    FollowFlag,
+    InputOption,
+    Page,
+    SessionRef,
+    StatusOption,
+    Window,
+    reference,
+)
+from hive_cli.render import (
+    Cell,
+    Json,
+    note,
+    status_cell,
+    write,
+    write_facts,
+    write_json,
+    write_line,
+    write_table,
+)
+from hive_cli.runs import show_execution, tell_outcome
+from hive_daemon.control.wire import ErrorCode, ExitCode, Route, Until
+
+app = group("List, show, follow, resume and answer sessions.")
+
+
+@command(app, "list")
+def list_sessions(hive: Hive, page: Page, status: StatusOption = None) -> None:
+    """List sessions, the newest first."""
+    answer = hive.client.get(
+        Route.SESSIONS, {**page.query(), **({"status": status} if status else {})}
+    )
+    if hive.as_json:
+        write_json(answer)
+        return
+    write_table(
+        ("SESSION", "ENTRY POINT", "STATUS", "RUNS", "NODE", "STEPS", "UPDATED", "ASKS"),
+        [_row(session) for session in answer.get("items") or ()],
+    )
+    if answer.get("next_cursor"):
+        note(f"there are more: --cursor {answer['next_cursor']}")
+
+
+def _row(session: Json) -> list[Cell]:
+    return [
+        str(session.get("id")),
+        str(session.get("entry_point")),
+        status_cell(session.get("status")),
+        str(session.get("executions")),
+        str(session.get("current_node") or "-"),
+        str(session.get("steps")),
+        relative(session.get("updated_at")),
+        str((session.get("waiting") or {}).get("question") or "-"),
+    ]
+
+
+@command(app, "show")
+def show(hive: Hive, session: SessionRef) -> None:
+    """Show a session and its latest execution."""
+    answer = hive.client.get(Route.SESSION, session=reference(session, "session"))
+    if hive.as_json:
+        write_json(answer)
+        return
+    write_facts(
+        [
+            ("session", str(answer.get("id"))),
+            ("status", status_cell(answer.get("status"))),
+            (
+                "created",
+                f"{absolute(answer.get('created_at'))}, {relative(answer.get('created_at'))}",
+            ),
+            (
+                "updated",
+                f"{absolute(answer.get('updated_at'))}, {relative(answer.get('updated_at'))}",
+            ),
+            ("executions", str(answer.get("executions"))),
+            ("steps", str(answer.get("steps"))),
+            ("tokens", f"{answer.get('input_tokens')} in, {answer.get('output_tokens')} out"),
+        ]
+    )
+    if answer.get("latest_execution"):
+        write("\nlatest execution")
+        show_execution(answer["latest_execution"])
+
+
+@command(app, "tail")
+def tail(hive: Hive, session: SessionRef, window: Window, follow: FollowFlag = False) -> ExitCode:
+    """Show a session's events; with -f go on until nothing of it runs, and end with that run's exit code."""
+    after, last = window.start()
+    id = str(hive.client.get(Route.SESSION, session=reference(session, "session")).get("id"))
+    follower = Follower(
+        hive.client,
+        Source(
+            Route.SESSION_EVENTS.path(session=id),
+            Until.SETTLED if follow else Until.CAUGHT_UP,
+            {"live": "false"} if hive.as_json else {},
+            after,
+            last,
+        ),
+    )
+    try:
+        _tell(hive, follower)
+    except KeyboardInterrupt:
+        raise _detached(id, follower) from None
+    execution = follower.end.get("execution")
+    return tell_outcome(execution) if follow and execution else ExitCode.OK
+
+
+def _tell(hive: Hive, follower: Follower) -> None:
+    narrator = Narrator(sys.stdout)
+    try:
+        for event in follower.events():
+            if hive.as_json:
+                write_line(event)
+            else:
+                narrator.tell(event)
+    finally:
+        narrator.close()
+
+
+def _detached(session: str, follower: Follower) -> Failure:
+    seq = f" --from-seq {follower.seen + 1}" if follower.seen is not None else ""
+    return Failure(
+        ErrorCode.INTERRUPTED,
+        f"detached, {session} goes on",
+        f"watch it again with `hive sessions tail -f {session}{seq}`",
+    )
+
+
+@command(app, "resume")
+def resume(hive: Hive, session: SessionRef, input: InputOption = "") -> None:
+    """Go on with a session that is paused, waiting, interrupted, failed or cancelled."""
+    document = read_input(input, []) if input else {}
+    path = Route.SESSION_RESUME.path(session=reference(session, "session"))
+    _accepted(hive, path, {"input": document} if input else {})
+
+
+@command(app, "input")
+def answer(
+    hive: Hive,
+    session: SessionRef,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+) -> None:
+    """Answer the question that a session waits with."""
+    _accepted(hive, Route.SESSION_INPUT.path(session=reference(session, "session")), {"text": text})
+
+
+def _accepted(hive: Hive, path: str, body: Json) -> None:
+    """Post what starts work, and write the id of the execution that does it."""
+    accepted = hive.client.post(path, body, key=os.urandom(16).hex())
+    if hive.as_json:
+        write_json(accepted)
+    else:
+        write(str(accepted.get("execution_id")))
