@@ -1,0 +1,1 @@
+"""The hived process: composition, signals, systemd."""

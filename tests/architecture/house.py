@@ -1,0 +1,107 @@
+"""The house as tables: which module stands on which floor, which package has which door, what the core may not touch.
+
+Patterns are matched against whole module names; the first that fits counts. `test_house.py` holds the code to them.
+"""
+
+from __future__ import annotations
+
+FOUNDATION, CORE, PORTS, ENGINE, ADAPTERS, FACES, PROCESS = range(7)
+
+FLOORS: list[tuple[str, int]] = [
+    (r"hive_daemon", FOUNDATION),
+    (r"hive_daemon\.(errors|clock|ids|tasks|status|durations|exports)", FOUNDATION),
+    (r"hive_daemon\.(framework_alias|private_package)", FOUNDATION),
+    (
+        r"hive_daemon\.observability\.(trace_context|redaction|secret_patterns|strict_json)",
+        FOUNDATION,
+    ),
+    (r"hive_daemon\.control\.wire", FOUNDATION),
+    (r"hive_daemon\.local", PROCESS),
+    (r"hive_daemon\.(config|observability)", FACES),
+    (r"hive_daemon\.\w+", FOUNDATION),
+    (r"hive_daemon\.graph\.(goal|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
+    (r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node)", CORE),
+    (r"hive_daemon\.runtime\.(entry_point|events|lifecycle|session_binding|session_state)", CORE),
+    (r"hive_daemon\.runtime\.(routing|encoding|runtime_log_schemas)", CORE),
+    (r"hive_daemon\.runtime\.triggers\.(cron\w*|schedule|catchup|zones|timer_config|gate)", CORE),
+    (
+        r"hive_daemon\.storage\.(values|timer_values|chronicle|session_state|session_logs|mirror_fold)",
+        CORE,
+    ),
+    (r"hive_daemon\.monitoring\.(health|ticket)", CORE),
+    (r"hive_daemon\.schemas\.\w+", CORE),
+    (r"hive_daemon\.storage\.ports", PORTS),
+    (r"hive_daemon\.llm\.(values|stream_events|failures|provider|blocking|limits)", PORTS),
+    (r"hive_daemon\.llm\.(openai_shapes|unconfigured)", PORTS),
+    (r"hive_daemon\.graph\.(journal|judge)", PORTS),
+    (r"hive_daemon\.runtime\.(agent_runtime|execution_face|faces|runtime_base|running)", FACES),
+    (r"hive_daemon\.runtime\.(runtime_config|outside|opened_services|runtime_log_store)", FACES),
+    (r"hive_daemon\.runtime\.(webhook_\w+|event_log)", ADAPTERS),
+    (r"hive_daemon\.(llm|storage|observability|http)\..*", ADAPTERS),
+    (r"hive_daemon\.(runner|config|control|credentials)\..*", FACES),
+    (r"hive_daemon\.(graph|runtime|monitoring|tools)\..*", ENGINE),
+    (r"hive_daemon\.daemon\..*", PROCESS),
+]
+"""Imports go down only. A package's `__init__` counts as foundation: it imports lazily."""
+
+APART: list[tuple[str, str, str]] = [
+    (
+        r"hive_daemon\.graph\..*",
+        r"hive_daemon\.runtime(\..*)?",
+        "the engine of graphs knows no runtime",
+    ),
+    (
+        r"hive_daemon\.storage\..*",
+        r"hive_daemon\.(runtime|graph)(\..*)?",
+        "the store keeps bytes, it reads none",
+    ),
+    (
+        r"hive_cli(\..*)?",
+        r"hive_daemon\.(?!control\.wire$).+",
+        "the CLI shares one stdlib module with the daemon",
+    ),
+    (r"hive_daemon\..*", r"hive_cli(\..*)?", "the daemon does not know its command line"),
+]
+"""What may not be imported whatever the floors say: importer, imported, why."""
+
+DOORS: dict[str, str] = {
+    "croniter": r"hive_daemon\.runtime\.triggers\.cron",
+    "litellm": r"hive_daemon\.llm\.litellm_provider",
+    "aiohttp": r"hive_daemon\.(http\..*|control\..*|runtime\.webhook_\w+|llm\.openai_transport)",
+    "yaml": r"hive_daemon\.(config|runner)\..*",
+    "sdnotify": r"hive_daemon\.daemon\.systemd",
+    "uvloop": r"hive_daemon\.daemon\.main",
+    "pythonjsonlogger": r"hive_daemon\.observability\.logging",
+    "sqlite3": r"hive_daemon\.storage\.sqlite\..*",
+    "typer": r"hive_cli\..*",
+    "rich": r"hive_cli\..*",
+}
+"""Third-party package: the only modules that import it."""
+
+NOT_IN_THE_CORE = frozenset(
+    {"asyncio", "logging", "os", "pathlib", "random", "time", "socket", "threading"}
+)
+"""What a pure module never imports: *now*, names and the outside world are arguments."""
+
+CORE_MAY: dict[str, frozenset[str]] = {
+    r"hive_daemon\.runtime\.triggers\.zones": frozenset({"os"}),
+    r"hive_daemon\.storage\.mirror_fold": frozenset({"pathlib"}),
+}
+"""Exceptions, each for one reason: a zone's data is a file; a meta value carries a path that others open."""
+
+TASK_MAKERS = r"hive_daemon\.tasks"
+CLOCK_READERS = r"hive_daemon\.clock"
+
+BROAD_EXCEPT: dict[str, str] = {
+    r"hive_daemon\.graph\.tool_calls": "tool call",
+    r"hive_daemon\.tools\.\w+": "tool call",
+    r"hive_daemon\.graph\.node_run": "node run",
+    r"hive_daemon\.runtime\.event_bus": "handler delivery",
+    r"hive_daemon\.(control|http)\..*": "HTTP request",
+    r"hive_daemon\.runner\..*": "loading an agent",
+    r"hive_daemon\.storage\.sqlite\.writer": "work of the writer thread: the error goes to whoever gave the work",
+}
+"""Where every exception is caught, and at which boundary."""
+
+MOST_LINES = 400
+MOST_STATEMENTS = 40
