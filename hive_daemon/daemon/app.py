@@ -26,15 +26,10 @@ from hive_daemon.observability.logging import reopen_logs
 from hive_daemon.runtime.event_log import EventLog
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.lifecycle import RunState
-from hive_daemon.runtime.services import (
-    Services,
-    ServiceSettings,
-    begin_work,
-    open_services,
-    take_over,
-)
+from hive_daemon.runtime.opened_services import open_services
+from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, take_over
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
-from hive_daemon.storage.mirror import MirrorMode
+from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.tasks import Scope, to_thread
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ class Topology:
     """Everything the walk asks about a graph.
 
     `reach[n]` holds the nodes that can be entered after n. `within[n][t]` holds those that can be entered from t, t
-    itself included, without coming to n again: what a branch forked off at n to t can come to within that fan-out.
+    itself included, without passing n again: what a branch forked off at n to t can come to within that fan-out. It
+    may end at n itself: branches that lead back to where they were forked off meet there.
     `sure[n]` is what follows every success of n, None where that depends on something; `handlers[n]` what follows a
     failure. `declared` holds every memory key that the graph mentions. `graph_hash` changes when the way of an
     execution could change.
@@ -112,28 +113,28 @@ def reachability(graph: GraphSpec) -> dict[str, frozenset[str]]:
 
 
 def _within(graph: GraphSpec) -> dict[str, dict[str, frozenset[str]]]:
-    """Return, for each node that may fork and each of its targets, what is found from there without that node."""
+    """Return, for each node that may fork and each of its targets, what is found from there up to that node."""
     direct = successors(graph)
     targets: dict[str, set[str]] = {}
     for edge in graph.edges:
         targets.setdefault(edge.source, set()).add(edge.target)
     return {
-        node: {start: _found_from({start}, direct, without=node) for start in starts}
+        node: {start: _found_from({start}, direct, up_to=node) for start in starts}
         for node, starts in targets.items()
         if len(starts) > 1
     }
 
 
 def _found_from(
-    starts: Iterable[str], direct: Mapping[str, set[str]], *, without: str | None = None
+    starts: Iterable[str], direct: Mapping[str, set[str]], *, up_to: str | None = None
 ) -> frozenset[str]:
     seen: set[str] = set()
     queue = list(starts)
     while queue:
         node = queue.pop()
-        if node not in seen and node != without:
+        if node not in seen:
             seen.add(node)
-            queue.extend(direct.get(node, ()))
+            queue.extend(direct.get(node, ()) if node != up_to else ())
     return frozenset(seen)
 
 

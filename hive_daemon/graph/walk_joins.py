@@ -1,8 +1,9 @@
 """Which waiting branches may go on: the rule of fan-in.
 
 A branch that stands before a node waits for every other branch that may still come there, if their fan-out can bring
-both to that node: from where the two were forked off, each must have a way to it that does not lead back over the
-fork. (A loop that passes its own fork begins a new fan-out; nobody waits for that.) Branches that wait for each other
+both to that node: from where the two were forked off, each must have a way to it that does not lead over the fork
+again. (Branches that come back to their fork meet before it. A loop that passes its own fork, while the other branches
+go elsewhere, begins a new fan-out; nobody waits for that.) Branches that wait for each other
 alone, which only a cycle can bring about, go on one at a time, the first in branch order first. No two branches are
 ever at work at one node. Every part of the rule only ever changes from "wait" to "go" as branches move, so that what
 meets does not depend on who came first.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hive_daemon.clock import Clock
 from hive_daemon.errors import Fenced, StorageError, StorageFull
-from hive_daemon.storage.mirror import MirrorMeta
+from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.ports import ExecutionQueue
 from hive_daemon.storage.values import Claim, ExecutionRow, Fence, Limits
 from hive_daemon.tasks import Scope

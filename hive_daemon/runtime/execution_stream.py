@@ -23,7 +23,7 @@ from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stream_control import StreamControl
 from hive_daemon.runtime.stream_setup import StreamSetup
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.mirror import MirrorMeta
+from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.values import MAX_PAGE, Claim, ExecutionFilter, ExecutionRow, Submitted
 from hive_daemon.tasks import Scope
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, from_stored
+from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.values import Fence, StepCommit, StoredEvent
 from hive_daemon.tasks import Scope
 
@@ -33,6 +34,9 @@ _STOP_KINDS = frozenset(kind.value for kind in STOPS)
 
 class Mirror(Protocol):
     """Where the readable files are written."""
+
+    def begin(self, meta: MirrorMeta, seq: int = 0) -> None:
+        """Follow an execution that begins to run; `seq` is its last step, if it goes on."""
 
     def offer(
         self, execution_id: str, step: StepCommit | None, events: Sequence[StoredEvent]

@@ -14,15 +14,10 @@ from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.graph_host import GraphHost
 from hive_daemon.runtime.hub import STOPS
+from hive_daemon.runtime.opened_services import open_services
 from hive_daemon.runtime.routing import EventRouter
 from hive_daemon.runtime.runtime_config import Placement
-from hive_daemon.runtime.services import (
-    Services,
-    ServiceSettings,
-    begin_work,
-    open_services,
-    take_over,
-)
+from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, take_over
 from hive_daemon.runtime.spawning import EventSpawner
 from hive_daemon.runtime.timers import RuntimeTimers, TimerDesk
 from hive_daemon.runtime.triggers.zones import read_zone

@@ -10,7 +10,7 @@ from typing import Any
 from hive_daemon.errors import ConfigError
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.webhook_server import WebhookServer
-from hive_daemon.storage.mirror import MirrorMode
+from hive_daemon.storage.mirror_fold import MirrorMode
 
 _LEAST = {
     "max_concurrent_executions": 1,

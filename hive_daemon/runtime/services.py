@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.clock import Clock
 from hive_daemon.errors import StorageFull, StorageUnavailable
-from hive_daemon.ids import new_node_id
 from hive_daemon.runtime.dispatcher import Dispatcher
-from hive_daemon.runtime.hub import Hub
-from hive_daemon.storage.mirror import Mirror, MirrorMode
-from hive_daemon.storage.mirror_catch_up import MirrorCatchUp
-from hive_daemon.storage.ports import Store, StoreListener
-from hive_daemon.storage.sqlite.store import open_sqlite
-from hive_daemon.storage.values import Fence, StepCommit, StoredEvent
+from hive_daemon.runtime.hub import Hub, Mirror
+from hive_daemon.storage.mirror_fold import MirrorMode
+from hive_daemon.storage.ports import Store
 from hive_daemon.tasks import Scope
 
 logger = logging.getLogger(__name__)
@@ -39,6 +34,13 @@ class ServiceSettings:
     keep_checkpoints: int = 5
 
 
+class Work(Protocol):
+    """Something that is done while the services run."""
+
+    async def run(self) -> None:
+        """Do it until it is done or cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The shared parts, running."""
@@ -47,51 +49,11 @@ class Services:
     store: Store
     hub: Hub
     mirror: Mirror
+    catch_up: Work
     dispatcher: Dispatcher
     clock: Clock
     node: str
     scope: Scope
-
-
-class _Relay(StoreListener):
-    """Stands for the hub until there is one: the store is opened first."""
-
-    def __init__(self) -> None:
-        self.hub: Hub | None = None
-
-    def committed(
-        self, fence: Fence | None, step: StepCommit | None, events: Sequence[StoredEvent]
-    ) -> None:
-        if self.hub is not None:
-            self.hub.committed(fence, step, events)
-
-    def queued(self, lane: str) -> None:
-        if self.hub is not None:
-            self.hub.queued(lane)
-
-
-@asynccontextmanager
-async def open_services(
-    settings: ServiceSettings, clock: Clock = SYSTEM_CLOCK
-) -> AsyncIterator[Services]:
-    """Open everything that agents share; all or nothing. Nothing is claimed before `begin_work`."""
-    async with AsyncExitStack() as stack:
-        relay = _Relay()
-        store = await stack.enter_async_context(open_sqlite(settings.state_dir, relay, clock))
-        mirror = Mirror(settings.state_dir, settings.mirror, clock, settings.keep_checkpoints)
-        stack.push_async_callback(mirror.close)
-        node = new_node_id()
-        total = settings.max_concurrent_executions
-        dispatcher = Dispatcher(store.queue, node, clock, total)
-        hub = Hub(mirror, dispatcher.hint)
-        relay.hub = hub
-        stack.push_async_callback(hub.close)
-        scope = Scope("services")
-        stack.push_async_callback(scope.close)
-        stack.push_async_callback(dispatcher.stop)
-        hub.start()
-        yield Services(settings, store, hub, mirror, dispatcher, clock, node, scope)
-        await hub.flush()
 
 
 async def take_over(services: Services) -> None:
@@ -106,9 +68,7 @@ def begin_work(services: Services) -> None:
     """Begin to claim, to look again every minute for what nobody owns, and to mend the readable files."""
     services.dispatcher.start()
     services.scope.spawn("sweep", _keep_sweeping(services))
-    describe = services.dispatcher.describe
-    catch_up = MirrorCatchUp(services.mirror, services.store, describe, services.clock)
-    services.scope.spawn("mirror catch-up", catch_up.run())
+    services.scope.spawn("mirror catch-up", services.catch_up.run())
 
 
 async def _keep_sweeping(services: Services) -> None:

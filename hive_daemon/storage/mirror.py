@@ -16,9 +16,9 @@ from typing import NamedTuple, TypeVar
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.storage.mirror_files import Files, Place, session_place, sweep
-from hive_daemon.storage.mirror_fold import MirrorMeta, SessionRecord
+from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode, SessionRecord
 from hive_daemon.storage.mirror_marker import Marker, Start, read_marker
-from hive_daemon.storage.mirror_pages import MirrorMode, Pages
+from hive_daemon.storage.mirror_pages import Pages
 from hive_daemon.storage.mirror_scribe import Lag, Rebuilt, Scribe
 from hive_daemon.storage.values import StepCommit, StoredEvent
 from hive_daemon.tasks import to_thread

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,14 @@ from hive_daemon.storage.values import (
 NODE_COMPLETED = "node_completed"
 TOOL_CALL_COMPLETED = "tool_call_completed"
 EDGE_TRAVERSED = "edge_traversed"
+
+
+class MirrorMode(StrEnum):
+    """How much is mirrored: everything, only `state.json`, nothing."""
+
+    FULL = "full"
+    STATE = "state"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import orjson
 
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.chronicle import Chronicle
 from hive_daemon.storage.mirror_files import Change, Files, Place, session_place
-from hive_daemon.storage.mirror_fold import Line, MirrorMeta, SessionRecord
+from hive_daemon.storage.mirror_fold import Line, MirrorMeta, MirrorMode, SessionRecord
 from hive_daemon.storage.session_logs import DETAILS, SUMMARY, TOOLS, summary_json
 from hive_daemon.storage.session_state import STATE, checkpoint_documents, state_json
 from hive_daemon.storage.values import ExecutionRow
-
-
-class MirrorMode(StrEnum):
-    """How much is mirrored: everything, only `state.json`, nothing."""
-
-    FULL = "full"
-    STATE = "state"
-    OFF = "off"
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror_files import Files
-from hive_daemon.storage.mirror_fold import MirrorMeta
-from hive_daemon.storage.mirror_pages import MirrorMode, Pages
+from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode
+from hive_daemon.storage.mirror_pages import Pages
 from hive_daemon.storage.mirror_scribe import Scribe
 from hive_daemon.storage.values import (
     Checkpoint,

@@ -22,16 +22,11 @@ from hive_daemon.graph.node import NodeContext, NodeResult, NodeSpec
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.lifecycle import RunState
+from hive_daemon.runtime.opened_services import open_services
 from hive_daemon.runtime.runtime_config import Placement
-from hive_daemon.runtime.services import (
-    Services,
-    ServiceSettings,
-    begin_work,
-    open_services,
-    take_over,
-)
+from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, take_over
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
-from hive_daemon.storage.mirror import MirrorMode
+from hive_daemon.storage.mirror_fold import MirrorMode
 
 
 @dataclass

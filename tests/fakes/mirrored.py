@@ -13,8 +13,9 @@ import orjson
 
 from hive_daemon.clock import Clock
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.mirror import Mirror, MirrorMeta, MirrorMode
+from hive_daemon.storage.mirror import Mirror
 from hive_daemon.storage.mirror_catch_up import MirrorCatchUp
+from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.sqlite.store import open_sqlite
 from hive_daemon.storage.values import (

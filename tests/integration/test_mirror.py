@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.mirror import Mirror, MirrorMode
+from hive_daemon.storage.mirror import Mirror
+from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.storage.values import (
     Checkpoint,
     CheckpointKind,

@@ -10,7 +10,8 @@ import pytest
 
 from hive_daemon.errors import StorageUnavailable
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.mirror import Mirror, MirrorMeta, MirrorMode
+from hive_daemon.storage.mirror import Mirror
+from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode
 from hive_daemon.storage.mirror_marker import MARKER, Start, read_marker
 from hive_daemon.storage.values import Claim, ExecutionRow
 from tests.fakes.mirrored import SESSION, World, mirrored, read_json, tree

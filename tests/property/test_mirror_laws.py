@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.mirror import MirrorMode, Rebuilt
+from hive_daemon.storage.mirror import Rebuilt
+from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.storage.values import ExecutionFilter
 from tests.fakes.mirrored import SESSION, Running, World, mirrored, tool_completed, tree
 from tests.fakes.still_clock import StillClock
