@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from hive_daemon.graph.edge import EdgeSpec
@@ -33,28 +34,53 @@ SYSTEM = (
 
 
 async def decide_edges(topology: Topology, command: Ask, given: Given, scene: Scene) -> Ended:
-    """Ask once per edge, in order. An edge that the model gives no clear answer for is followed, and says so."""
+    """Ask once per edge, in order. An edge that the model gives no clear answer for is followed, and says so.
+
+    Nothing but cancellation is raised.
+    """
     edges = {edge.id: edge for edge in topology.outgoing[command.node]}
     chosen: set[str] = set()
     facts: list[Fact] = []
     cost = Totals()
-    for edge_id in command.edges:
-        edge = edges[edge_id]
-        try:
-            answer = await _ask(topology, edge, given, scene)
-        except Exception as error:  # part of the boundary of a node run
-            logger.info("an edge was not decided", extra={"edge": edge_id}, exc_info=True)
-            proceed, problem = None, f"not decided: {type(error).__name__}: {error}"
-        else:
-            cost = cost.plus(Totals(answer.input_tokens, answer.output_tokens, llm_calls=1))
-            proceed, problem = read_verdict(answer.content), f"no verdict in {answer.content!r}"
-        if proceed is None:
-            facts.append(
-                EdgeError(edge.source, edge_id, edge.condition.value, problem[:ERROR_LIMIT])
-            )
-        if proceed is not False:
-            chosen.add(edge_id)
+    for edge in (edges[edge_id] for edge_id in command.edges):
+        decision = await _decide(topology, edge, given, scene)
+        cost = cost.plus(decision.cost)
+        if decision.proceeds is not False:
+            chosen.add(edge.id)
+        if decision.proceeds is None:
+            problem = decision.problem[:ERROR_LIMIT]
+            facts.append(EdgeError(edge.source, edge.id, edge.condition.value, problem))
     return Ended(EdgesDecided(command.branch, frozenset(chosen)), tuple(facts), cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What the model said of one edge; None with the reason if it gave no clear word."""
+
+    proceeds: bool | None
+    problem: str = ""
+    cost: Totals = field(default_factory=Totals)
+
+
+async def _decide(topology: Topology, edge: EdgeSpec, given: Given, scene: Scene) -> _Decision:
+    """Ask about one edge: part of the node run, whose every exception is caught, since a provider may be anybody's."""
+    try:
+        answer = await _ask(topology, edge, given, scene)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody cancelled this execution: the provider awaited something that somebody else had cancelled.
+        return _undecided(error)
+    except Exception as error:
+        logger.info("an edge was not decided", extra={"edge": edge.id}, exc_info=True)
+        return _undecided(error)
+    cost = Totals(answer.input_tokens, answer.output_tokens, llm_calls=1)
+    return _Decision(read_verdict(answer.content), f"no verdict in {answer.content!r}", cost)
+
+
+def _undecided(error: BaseException) -> _Decision:
+    return _Decision(None, f"not decided: {type(error).__name__}: {error}")
 
 
 async def _ask(topology: Topology, edge: EdgeSpec, given: Given, scene: Scene) -> LLMResponse:

@@ -45,13 +45,18 @@ class FunctionNode:
             names = ", ".join(missing)
             error = f"nobody has set the inputs that {_name(self.function)} needs: {names}"
             return NodeResult(False, error=error, error_type="missing_input", retryable=False)
-        if inspect.iscoroutinefunction(self.function):
-            answer = await self.function(**arguments)
-        else:
-            answer = await self._in_thread(ctx.deadline, arguments)
-            if inspect.isawaitable(answer):
-                answer = await answer
+        try:
+            answer = await self._answer(ctx.deadline, arguments)
+        except SystemExit as error:
+            # An event loop would stop at it, and with it everything else that runs in this process.
+            return NodeResult(False, error=f"SystemExit: {error}", error_type="SystemExit")
         return to_result(ctx.node_spec, answer)
+
+    async def _answer(self, deadline: float | None, arguments: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(**arguments)
+        answer = await self._in_thread(deadline, arguments)
+        return await answer if inspect.isawaitable(answer) else answer
 
     async def _in_thread(self, deadline: float | None, arguments: dict[str, Any]) -> Any:
         """Call in a thread. A thread cannot be stopped: a cancelled call is waited for, until its deadline."""

@@ -214,12 +214,13 @@ class Performer:
         step = advance(self._topology, before.state, before.memory, report, hold=hold)
         step, reborn = self._resurrect(step, hold=hold)
         await self._stop(c.branch for c in step.commands if isinstance(c, Stop))
+        known = self._versions.get(report.branch)
         self._take(step)
         result = self._result_of(step)
         node = before.state.branch(report.branch).node
         move = Move(node, step, self._totals, (*ended.facts, *reborn), result=result)
         try:
-            await self._journal.step(self._with_shared(move, report))
+            await self._journal.step(self._with_shared(move, report, known))
         except StateConflict as conflict:
             self._step = before
             del self._path[len(self._path) - len(step.path) :]
@@ -227,16 +228,15 @@ class Performer:
         self._conflicts.pop(report.branch, None)
         return step, result
 
-    def _with_shared(self, move: Move, report: object) -> Move:
+    def _with_shared(self, move: Move, report: object, known: Mapping[str, int] | None) -> Move:
+        """Add what a node shares; `known` are the versions it began with, None if the last write wins."""
         if not isinstance(report, NodeDone) or not report.success:
             return move
         shares = self._setting.shared.shares
         shared = {key: value for key, value in report.writes.items() if shares(key)}
         if not shared:
             return move
-        expects = self._versions.get(report.branch)
-        if expects is not None:
-            expects = {key: expects.get(key, 0) for key in shared}
+        expects = None if known is None else {key: known.get(key, 0) for key in shared}
         return replace(move, shared=shared, expects=expects)
 
     async def _after_conflict(

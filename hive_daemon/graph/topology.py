@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hive_daemon.graph.choice import Choice, handler_choice, sure_choice
@@ -24,9 +24,7 @@ _AFTER_FAILURE = (EdgeCondition.ON_FAILURE, EdgeCondition.ALWAYS)
 class Topology:
     """Everything the walk asks about a graph.
 
-    `reach[n]` holds the nodes that can be entered after n. `within[n][t]` holds those that can be entered from t, t
-    itself included, without passing n again: what a branch forked off at n to t can come to within that fan-out. It
-    may end at n itself: branches that lead back to where they were forked off meet there.
+    `direct[n]` holds the nodes that can be entered right after n, `reach[n]` all that can be entered after it.
     `sure[n]` is what follows every success of n, None where that depends on something; `handlers[n]` what follows a
     failure. `declared` holds every memory key that the graph mentions. `graph_hash` changes when the way of an
     execution could change.
@@ -39,13 +37,16 @@ class Topology:
     sure: dict[str, Choice | None]
     handlers: dict[str, Choice]
     has_ways_out: dict[str, bool]
+    direct: dict[str, set[str]]
     reach: dict[str, frozenset[str]]
-    within: dict[str, dict[str, frozenset[str]]]
     terminal: frozenset[str]
     pausing: frozenset[str]
     declared: frozenset[str]
     custom: frozenset[str]
     graph_hash: str
+    _within: dict[tuple[str, str], frozenset[str]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def compile(cls, graph: GraphSpec, custom_nodes: Iterable[str] = ()) -> Topology:
@@ -63,14 +64,25 @@ class Topology:
             sure={node: sure_choice(edges) for node, edges in outgoing.items()},
             handlers={node: handler_choice(edges) for node, edges in outgoing.items()},
             has_ways_out={node.id: bool(outgoing[node.id] or node.routes) for node in graph.nodes},
+            direct=successors(graph),
             reach=reachability(graph),
-            within=_within(graph),
             terminal=frozenset(graph.terminal_nodes),
             pausing=frozenset(graph.pause_nodes),
             declared=declared_keys(graph),
             custom=frozenset(custom_nodes),
             graph_hash=hash_of(graph),
         )
+
+    def within(self, fork: str, start: str) -> frozenset[str]:
+        """Return what a branch of a fan-out at `fork` can come to from `start`, itself included.
+
+        That ends before the fork is passed again, but may end there: branches that lead back to it meet before it.
+        """
+        known = self._within.get((fork, start))
+        if known is None:
+            known = _found_from((start,), self.direct, up_to=fork)
+            self._within[fork, start] = known
+        return known
 
     def attempts(self, node_id: str) -> int:
         """Return how many attempts a node has in all. A model loop has one: it retries inside."""
@@ -110,19 +122,6 @@ def reachability(graph: GraphSpec) -> dict[str, frozenset[str]]:
     """Return, for each node, the nodes that can be entered after it (itself only through a cycle)."""
     direct = successors(graph)
     return {start: _found_from(direct[start], direct) for start in direct}
-
-
-def _within(graph: GraphSpec) -> dict[str, dict[str, frozenset[str]]]:
-    """Return, for each node that may fork and each of its targets, what is found from there up to that node."""
-    direct = successors(graph)
-    targets: dict[str, set[str]] = {}
-    for edge in graph.edges:
-        targets.setdefault(edge.source, set()).add(edge.target)
-    return {
-        node: {start: _found_from({start}, direct, up_to=node) for start in starts}
-        for node, starts in targets.items()
-        if len(starts) > 1
-    }
 
 
 def _found_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from hive_daemon.graph.choice import route_key
 from hive_daemon.graph.edge import EdgeCondition
 from hive_daemon.graph.expression import ExpressionError
 from hive_daemon.graph.loop_config import value_problems
@@ -86,8 +87,17 @@ def _node_types(view: GraphView) -> Found:
 
 def _routers(view: GraphView) -> Found:
     for where, node in view.nodes:
-        if node.node_type == ROUTER and not node.routes and node.id not in view.registered:
-            yield where, "a router needs routes: write routes: {value: node id, default: node id}"
+        if node.node_type == ROUTER and node.id not in view.registered:
+            if not node.routes:
+                yield (
+                    where,
+                    "a router needs routes: write routes: {value: node id, default: node id}",
+                )
+            if route_key(node) is None:
+                yield (
+                    where,
+                    "a router needs a key to go by: write route_on, or give it an input key",
+                )
         for value, target in node.routes.items():
             if target not in view.node_ids:
                 yield where, view.unknown(f"the target of route {value!r},", target)
@@ -148,7 +158,7 @@ def _entry_words(view: GraphView) -> Found:
 
 def _loop_values(view: GraphView) -> Found:
     for sentence in value_problems(view.graph.loop_config):
-        yield "loop_config", sentence
+        yield f"graph {view.graph.id!r}", sentence
 
 
 ERRORS = (

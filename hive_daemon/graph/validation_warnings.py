@@ -92,7 +92,7 @@ def _undeclared_names(view: GraphView) -> Found:
 
 def _loop_keys(view: GraphView) -> Found:
     for sentence in unknown_keys(view.graph.loop_config):
-        yield "loop_config", sentence
+        yield f"graph {view.graph.id!r}", sentence
 
 
 WARNINGS = (

@@ -2,11 +2,11 @@
 
 A branch that stands before a node waits for every other branch that may still come there, if their fan-out can bring
 both to that node: from where the two were forked off, each must have a way to it that does not lead over the fork
-again. (Branches that come back to their fork meet before it. A loop that passes its own fork, while the other branches
-go elsewhere, begins a new fan-out; nobody waits for that.) Branches that wait for each other
-alone, which only a cycle can bring about, go on one at a time, the first in branch order first. No two branches are
-ever at work at one node. Every part of the rule only ever changes from "wait" to "go" as branches move, so that what
-meets does not depend on who came first.
+again. (Branches that come back to their fork meet before it. A loop that passes its own fork while the others went
+elsewhere begins a new fan-out; nobody waits for that.) Branches that wait for each other alone, which only a cycle can
+bring about, go on one at a time, the first in branch order first. No two branches are ever at work at one node. Every
+part of the rule only ever changes from "wait" to "go" as branches move, so that what meets does not depend on who came
+first.
 """
 
 from __future__ import annotations
@@ -142,10 +142,10 @@ class _FanIn:
         return self._lines[scope]
 
     def _leads(self, scope_id: int, place: str) -> bool:
-        scope = self._scopes[scope_id]
-        within = self._topology.within.get(scope.source)
+        scope, topology = self._scopes[scope_id], self._topology
         # The graph may have been changed while the walk was put away: then any branch may meet any other.
-        return within is None or any(place in within.get(start, ()) for start in scope.starts)
+        is_changed = not topology.nodes.keys() >= {scope.source, scope.start}
+        return is_changed or place in topology.within(scope.source, scope.start)
 
 
 def _age(branch: Branch) -> int:

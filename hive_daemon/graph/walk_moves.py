@@ -115,7 +115,7 @@ def _fork(draft: Draft, branch: Branch, targets: Mapping[str, Mapping[str, Any]]
     children = []
     for target, mapped in targets.items():
         scope = draft.take_id()
-        draft.scopes[scope] = Scope(scope, branch.scope, branch.node, (target,))
+        draft.scopes[scope] = Scope(scope, branch.scope, branch.node, target)
         draft.write(scope, mapped, is_handed=True)
         children.append(Branch(draft.take_id(), target, scope, Phase.WAITING))
     draft.replace(branch.id, *children)

@@ -25,20 +25,14 @@ def join(draft: Draft, group: Sequence[Branch]) -> None:
     into = home
     if not _is_free(draft, home, tree.users(others)):
         into = draft.take_id()
-        draft.scopes[into] = _met(draft, [tree.below(branch.scope, home) for branch in group], into)
+        parted = draft.scopes[tree.below(group[0].scope, home)]
+        draft.scopes[into] = Scope(into, home, parted.source, group[0].node)
     if not _merge_into(draft, sides, into):
         return
     first, *rest = group
     for branch in rest:
         draft.remove(branch)
     draft.replace(first.id, Branch(draft.take_id(), first.node, into))
-
-
-def _met(draft: Draft, tops: Sequence[int], into: int) -> Scope:
-    """Return the scope of branches that met, given the scopes right below their common one."""
-    scopes = [draft.scopes[top] for top in tops]
-    starts = dict.fromkeys(start for scope in scopes for start in scope.starts)
-    return Scope(into, scopes[0].parent, scopes[0].source, tuple(starts))
 
 
 def merge_ended(draft: Draft) -> bool:

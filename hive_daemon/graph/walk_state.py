@@ -64,14 +64,14 @@ class Outcome:
 class Scope:
     """The scope of a branch: a layer of memory, and where the branch came from.
 
-    It was forked off at the node `source`, to begin at `starts`: several nodes if branches have met since. `absorbed`
-    are other scopes whose writes went into it, each with the moment until when.
+    It was forked off at the node `source`, to begin at `start`, or it begins where branches of that fan-out met.
+    `absorbed` are other scopes whose writes went into it, each with the moment until when.
     """
 
     id: int
     parent: int
     source: str = ""
-    starts: tuple[str, ...] = ()
+    start: str = ""
     absorbed: tuple[tuple[int, int], ...] = ()
 
 
@@ -199,13 +199,13 @@ def _unpack_branch(packed: Mapping[str, Any]) -> Branch:
 
 def _pack_scope(scope: Scope) -> list[Any]:
     absorbed = [list(pair) for pair in scope.absorbed]
-    return [scope.id, scope.parent, scope.source, list(scope.starts), absorbed]
+    return [scope.id, scope.parent, scope.source, scope.start, absorbed]
 
 
 def _unpack_scope(packed: list[Any]) -> Scope:
-    sid, parent, source, starts, absorbed = packed
+    sid, parent, source, start, absorbed = packed
     pairs = tuple((origin, until) for origin, until in absorbed)
-    return Scope(sid, parent, source, tuple(starts), pairs)
+    return Scope(sid, parent, source, start, pairs)
 
 
 def _pack_outcome(outcome: Outcome | None) -> list[Any] | None:

@@ -158,9 +158,17 @@ class MemoryStore:
 
     # --- ExecutionStore ---------------------------------------------------------------------
 
-    async def commit(self, fence: Fence, step: StepCommit) -> None:
-        """See `ExecutionStore.commit`."""
-        await self._do(memory_steps.commit, fence, step, memory_queue.submit)
+    def commit(self, fence: Fence, step: StepCommit) -> asyncio.Future[None]:
+        """See `ExecutionStore.commit`: done when it is called, whoever awaits it when."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        try:
+            self._now(memory_steps.commit, fence, step, memory_queue.submit)
+        except Exception as error:
+            loop.call_soon(_refuse, answer, error)
+        else:
+            loop.call_soon(_accept, answer)
+        return answer
 
     async def load(self, execution_id: str) -> ExecutionRow:
         """See `ExecutionStore.load`."""
@@ -266,6 +274,16 @@ class MemoryStore:
     async def delete(self, key: str) -> bool:
         """See `BlobStore.delete`."""
         return await self._do(_delete_blob, key)
+
+
+def _accept(answer: asyncio.Future[None]) -> None:
+    if not answer.done():
+        answer.set_result(None)
+
+
+def _refuse(answer: asyncio.Future[None], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
 
 
 def _page(limit: int) -> int:

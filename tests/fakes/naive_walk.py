@@ -195,7 +195,7 @@ class NaiveWalk:
 
     def child(self, twig: Twig, fork: int, target: str, way: dict) -> Twig:
         fresh = Twig(target, dict(twig.cells), set(twig.known))
-        fresh.line = (*twig.line, (fork, twig.node, {target}, next(self.numbers)))
+        fresh.line = (*twig.line, (fork, twig.node, target, next(self.numbers)))
         self.write(fresh, way, is_handed=True)
         return fresh
 
@@ -259,7 +259,7 @@ class NaiveWalk:
             if cells is None:
                 return []
             joined = Twig(group[0].node, cells, set().union(*(t.known for t in group)))
-            joined.line = self.joined_line([twig.line for twig in group])
+            joined.line = self.joined_line([twig.line for twig in group], group[0].node)
             joined.known.update(cell[1] for cell in cells.values())
             place = self.twigs.index(group[0])
             self.twigs[place] = joined
@@ -268,13 +268,12 @@ class NaiveWalk:
             free.append(joined)
         return sorted(free, key=self.twigs.index)
 
-    def joined_line(self, lines: list[tuple]) -> tuple:
+    def joined_line(self, lines: list[tuple], place: str) -> tuple:
         depth = 0
         while len({line[depth][3] for line in lines}) == 1:
             depth += 1
         fork, node, _, _ = lines[0][depth]
-        starts = set().union(*(line[depth][2] for line in lines))
-        return (*lines[0][:depth], (fork, node, starts, next(self.numbers)))
+        return (*lines[0][:depth], (fork, node, place, next(self.numbers)))
 
     def free_groups(self) -> list[list[Twig]]:
         waiting = [twig for twig in self.twigs if twig.phase == "waiting"]
@@ -322,8 +321,7 @@ class NaiveWalk:
         for (_, node, mine, me), (_, _, its, it) in zip(one.line, other.line, strict=False):
             if me != it:
                 return all(
-                    any(start == one.node or self.leads(start, one.node, node) for start in starts)
-                    for starts in (mine, its)
+                    start == one.node or self.leads(start, one.node, node) for start in (mine, its)
                 )
         return True
 

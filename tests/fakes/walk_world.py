@@ -31,7 +31,11 @@ CONDITIONS = ("k0 == 1", "k1 != 2", "output.k2 == 0", "memory.k3 == k0", "k9 == 
 
 @dataclass(frozen=True)
 class Mix:
-    """Which features a random graph may have, as shares between 0 and 1."""
+    """Which features a random graph may have, as shares between 0 and 1.
+
+    Without `counts` nothing looks at how often a node was visited. Branches that cannot meet take turns at a node, so
+    that its visits are counted in the order in which they come.
+    """
 
     nodes: int = 8
     feedback: float = 0.15
@@ -47,6 +51,7 @@ class Mix:
     strategy: str | None = None
     policy: str | None = None
     max_steps: int = 60
+    counts: bool = True
 
 
 ANYTHING = Mix()
@@ -106,6 +111,7 @@ def random_graph(seed: int, mix: Mix) -> GraphSpec:
 
 def _node(random: Random, name: str, names: list[str], mix: Mix) -> NodeSpec:
     outputs = [key for key in KEYS if random.random() < 0.5]
+    visits = random.choice((0, 0, 1, 2)) if mix.counts else 0
     if random.random() < 0.1:
         routes = {str(value): random.choice(names) for value in range(3)}
         if random.random() < 0.7:
@@ -115,14 +121,14 @@ def _node(random: Random, name: str, names: list[str], mix: Mix) -> NodeSpec:
             node_type="router",
             routes=routes,
             route_on=random.choice(KEYS),
-            max_node_visits=random.choice((0, 0, 2)),
+            max_node_visits=visits,
         )
     return NodeSpec(
         id=name,
         node_type="function",
         output_keys=outputs,
-        nullable_output_keys=[key for key in outputs if random.random() < 0.3],
-        max_node_visits=random.choice((0, 0, 1, 2)),
+        nullable_output_keys=[key for key in outputs if mix.counts and random.random() < 0.3],
+        max_node_visits=visits,
         **({"max_retries": random.randint(1, 3)} if random.random() < 0.5 else {}),
     )
 
@@ -152,7 +158,7 @@ def _dice(*parts: object) -> Random:
 
 @dataclass(frozen=True)
 class Script:
-    """What nodes answer: a pure function of who runs, which time, and of everything that the node sees."""
+    """What nodes answer: a pure function of who runs, which time (if the mix counts), and of all that the node sees."""
 
     seed: int
     mix: Mix
@@ -164,7 +170,8 @@ class Script:
             chosen = frozenset(edge for edge in command.edges if dice.random() < 0.6)
             return EdgesDecided(command.branch, chosen)
         node = topology.nodes[command.node]
-        times = (command.visit, command.attempt, command.answers)
+        visit = command.visit if self.mix.counts else 0
+        times = (visit, command.attempt, command.answers)
         dice = _dice(self.seed, command.node, times, command.answer, seen)
         if command.answers < 2 and dice.random() < self.mix.waits:
             kind = dice.choice((OutcomeKind.WAITING_INPUT, OutcomeKind.WAITING_APPROVAL))

@@ -140,7 +140,7 @@ async def tell(moves: list[tuple[Any, ...]], mode: MirrorMode) -> None:
             assert len(rows) >= len(story.running)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(MOVES, min_size=1, max_size=25))
 def test_the_mirror_after_any_commits_is_what_a_rebuilding_makes(
     moves: list[tuple[Any, ...]],

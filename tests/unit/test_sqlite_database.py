@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -51,12 +52,18 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """A state directory with a little in it."""
-    directory = tmp_path / "state"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with a little in it, made once."""
+    directory = tmp_path_factory.mktemp("filled") / "state"
     asyncio.run(_fill(directory))
     return directory
+
+
+@pytest.fixture
+def state(filled: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(filled, tmp_path / "state")
 
 
 async def _fill(directory: Path) -> None:

@@ -37,10 +37,10 @@ SELECT max(seq) FROM checkpoints WHERE x = ?1 AND is_snapshot AND seq <= (
 _TAKE = "UPDATE inbox SET taken_at = ? WHERE id = ? AND session_id = ?"
 
 
-def commit(tx: Tx, fence: Fence, step: StepCommit) -> str | None:
+def commit(tx: Tx, fence: Fence, step: StepCommit) -> None:
     """Apply one step if the fence still holds and the step is the next one.
 
-    Answers a lane if the execution is queued again at once, because what it wants to wait for is there already.
+    An execution that wants to wait for what is there already is queued again at once.
     """
     if step.ending is not None:
         check_move(ExecutionStatus.RUNNING, step.ending.status)
@@ -53,7 +53,7 @@ def commit(tx: Tx, fence: Fence, step: StepCommit) -> str | None:
         held = _advance(tx, fence, step)
     if held is None:
         _refuse_unless_done(tx, fence, step)
-        return None
+        return
     tx.step = (fence, step)
     if step.checkpoint is not None:
         tx.add_checkpoint(_checkpoint_row(tx, fence, step, step.checkpoint))
@@ -68,13 +68,13 @@ def commit(tx: Tx, fence: Fence, step: StepCommit) -> str | None:
         tx.execute(_TAKE, (tx.now, item, session_id))
     if step.keep is not None and step.seq > step.keep:
         _prune_checkpoints(tx, fence, step.keep)
-    is_woken = step.ending is not None and wake_if_unread(tx, fence.row, session_id, step.ending)
+    if step.ending is not None and wake_if_unread(tx, fence.row, session_id, step.ending):
+        tx.woken = held.lane
     # Last, because what is spawned may replace the execution that spawns it.
     for submission in step.spawn:
         submit(tx, submission)
     if step.ending is not None:
         tx.held.pop(fence.row, None)
-    return held.lane if is_woken else None
 
 
 def _is_next(tx: Tx, fence: Fence, step: StepCommit) -> bool:

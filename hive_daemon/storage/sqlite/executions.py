@@ -40,20 +40,12 @@ class SqliteExecutions:
         self._readers = readers
         self._queued = queued
 
-    def commit(self, fence: Fence, step: StepCommit) -> asyncio.Future[Any]:
+    def commit(self, fence: Fence, step: StepCommit) -> asyncio.Future[None]:
         """See `ExecutionStore.commit`."""
         answer = self._writer.do(commit, fence, step)
         for submission in step.spawn:
             self._queued(submission.lane)
-        answer.add_done_callback(self._heard)
         return answer
-
-    def _heard(self, answer: asyncio.Future[str | None]) -> None:
-        """Pass on the lane of an execution that was spoken to just before it was put away."""
-        if not answer.cancelled() and answer.exception() is None:
-            lane = answer.result()
-            if lane is not None:
-                self._queued(lane)
 
     async def load(self, execution_id: str) -> ExecutionRow:
         """See `ExecutionStore.load`."""

@@ -80,7 +80,11 @@ class Held:
 
 
 class Tx:
-    """One transaction. `now` is the store's time; `events` and `step` are what the present work is to have told."""
+    """One transaction. `now` is the store's time.
+
+    `events` and `step` are what the present work is to have told, and `woken` the lane of an execution that it queued
+    again, empty if it did not.
+    """
 
     __slots__ = (
         "_checkpoints",
@@ -94,6 +98,7 @@ class Tx:
         "next_row",
         "now",
         "step",
+        "woken",
     )
 
     def __init__(
@@ -112,6 +117,7 @@ class Tx:
         self.next_row = next_row
         self.events: list[StoredEvent] = []
         self.step: tuple[Fence, StepCommit] | None = None
+        self.woken = ""
         self._checkpoints: list[Row] = []
         self._events: list[Row] = []
         self._mark = (0, 0, 0, 0, 0)
@@ -120,6 +126,7 @@ class Tx:
         """Begin a piece of work."""
         self.events = []
         self.step = None
+        self.woken = ""
         self._mark = (
             self.connection.total_changes,
             len(self._checkpoints),

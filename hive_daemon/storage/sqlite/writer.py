@@ -50,6 +50,7 @@ class Job:
     error: Exception | None = None
     events: Sequence[StoredEvent] = ()
     step: tuple[Fence, StepCommit] | None = None
+    woken: str = ""
 
 
 class Writer:
@@ -243,6 +244,8 @@ class Writer:
             self._listener.committed(*job.step, job.events)
         elif job.events:
             self._listener.committed(None, None, job.events)
+        if job.woken:
+            self._listener.queued(job.woken)
 
     def _end(self) -> None:
         self._is_closed = True
@@ -266,7 +269,7 @@ def _attempt(tx: Tx, job: Job) -> None:
             raise
         job.error = refusal
     else:
-        job.events, job.step = tx.events, tx.step
+        job.events, job.step, job.woken = tx.events, tx.step, tx.woken
 
 
 def _settle(job: Job) -> None:
