@@ -8,12 +8,32 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hive_daemon.graph.json_text import find_json_object
+from hive_daemon.graph.memory import SharedMemory
+
 if TYPE_CHECKING:
     from hive_daemon.graph.edge import GraphSpec
     from hive_daemon.graph.facts import Recorder
     from hive_daemon.graph.goal import Goal
     from hive_daemon.graph.memory import NodeMemory
     from hive_daemon.llm.provider import LLMProvider, Tool, ToolExecutor
+
+__all__ = [
+    "EVENT_LOOP",
+    "FUNCTION",
+    "HUMAN_INPUT",
+    "NODE_TYPES",
+    "ROUTER",
+    "NodeContext",
+    "NodeProtocol",
+    "NodeResult",
+    "NodeSpec",
+    "NodeStats",
+    "SharedMemory",
+    "Waiting",
+    "find_json_object",
+    "missing_inputs",
+]
 
 EVENT_LOOP = "event_loop"
 FUNCTION = "function"

@@ -22,6 +22,7 @@ from hive_daemon.graph.walk_state import NodeDone, NodeWaits, OutcomeKind, Repor
 from hive_daemon.ids import new_span_id
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
+from hive_daemon.tools.context import reset_execution_context, set_execution_context
 
 __all__ = ["BRANCH_TIMEOUT", "Ended", "Given", "NodeRunner", "PathSoFar", "Scene"]
 
@@ -72,12 +73,14 @@ class NodeRunner:
         """Run one attempt of a node. Nothing but cancellation is raised: a failure is a report."""
         spec = self.topology.nodes[command.node]
         began = self.clock.monotonic()
-        token = set_trace_context(node_id=spec.id)
+        trace = set_trace_context(node_id=spec.id)
+        known = set_execution_context(**self._told_to_tools(spec.id))
         try:
             with self.journal.busy():
                 verdict = await self._attempt(spec, command, scene, began)
         finally:
-            reset_trace_context(token)
+            reset_execution_context(known)
+            reset_trace_context(trace)
         took = self.clock.monotonic() - began
         stats = verdict.result.stats or NodeStats(input_tokens=verdict.result.tokens_used)
         cost = Totals(
@@ -92,6 +95,18 @@ class NodeRunner:
             return Ended(report, cost=cost)
         fact = _completed(spec, command, report, stats, took, verdict.undeclared)
         return Ended(report, (fact,), cost, report.error_type == BRANCH_TIMEOUT)
+
+    def _told_to_tools(self, node_id: str) -> dict[str, str]:
+        """Return what the tools of a node may know without asking the model; empty when nobody knows it."""
+        given = self.given
+        told = {
+            "data_dir": given.data_dir,
+            "session_id": given.session_id,
+            "execution_id": given.execution_id,
+            "stream_id": given.stream_id,
+            "node_id": node_id,
+        }
+        return {key: value for key, value in told.items() if value}
 
     def _kit(self, node_id: str) -> Kit:
         kit = self._kits.get(node_id)
@@ -109,7 +124,7 @@ class NodeRunner:
             ctx = self._kit(spec.id).context(command, scene, deadline)
             missing = missing_inputs(ctx)
             if missing:
-                logger.info("node begins without some inputs", extra={"missing": missing})
+                logger.debug("node begins without some inputs", extra={"missing": missing})
             node = self.nodes.node_for(spec)
             async with watch:
                 result = await node.execute(ctx)

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.errors import (
     AlreadyRegistered,
     AlreadyRunning,
@@ -113,7 +112,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
         self._stopping: asyncio.Task[None] | None = None
         self._open: Running | None = None
         self._outside = OutsideEvents(self)
-        self._last_input = SYSTEM_CLOCK.monotonic()
+        self._last_input = self.clock.monotonic()
 
     # --- graphs and entry points ------------------------------------------------------------
 
@@ -140,7 +139,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
             parts,
             rules,
             is_primary=is_primary,
-            outcomes=OutcomeAggregator(goal, self._bus),
+            outcomes=OutcomeAggregator(goal, self._bus, graph_id=graph_id),
         )
         self._hosts[graph_id] = host
         return host
@@ -239,7 +238,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
         async with self._turn:
             if self._state is RunState.RUNNING:
                 return
-            if not any(host.specs for host in self._hosts.values()):
+            if not self._hosts[self._graph_id].specs:
                 self._hosts[self._graph_id].register(EntryPointSpec(id=DEFAULT_ENTRY_POINT))
             self._state = move(self._state, RunState.STARTING)
             try:
@@ -252,6 +251,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
                 self._open = None
                 self._state = move(self._state, RunState.FAILED)
                 raise
+            self._last_input = self.clock.monotonic()
             self._state = move(self._state, RunState.RUNNING)
 
     async def stop(self, drain_seconds: float | None = None) -> None:

@@ -46,6 +46,9 @@ class Lane(Protocol):
     def goes_on(self, execution_id: str) -> None:
         """Take note that an execution that was put away is queued again."""
 
+    def ordered(self, execution_id: str, reason: str) -> None:
+        """Carry out a cancellation that the store has taken, if the execution is one of its own."""
+
     def describe(self, row: ExecutionRow) -> MirrorMeta:
         """Return what the mirror needs to know of one of its executions."""
 
@@ -69,6 +72,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._scope = Scope("dispatcher")
         self._is_open = False
+        self._has_freed = False
 
     # --- who may run what -------------------------------------------------------------------
 
@@ -90,6 +94,11 @@ class Dispatcher:
     def lane(self, lane: str) -> Lane | None:
         """Return the stream with this address, None if nobody claims for it."""
         return self._lanes.get(lane)
+
+    def ordered(self, execution_id: str, reason: str) -> None:
+        """Carry out a cancellation that reached the store without this process's doing."""
+        for lane in tuple(self._described.values()):
+            lane.ordered(execution_id, reason)
 
     def describe(self, row: ExecutionRow) -> MirrorMeta | None:
         """Return what the mirror needs to know of an execution; None if its stream is not here."""
@@ -115,8 +124,8 @@ class Dispatcher:
 
     def freed(self) -> None:
         """Note that a slot is free again."""
-        if self._wanted:
-            self._wake.set()
+        self._has_freed = True
+        self._wake.set()
 
     def start(self) -> None:
         """Begin to claim."""
@@ -147,6 +156,7 @@ class Dispatcher:
     async def _claim(self) -> None:
         asked = {lane: self._lanes[lane].limit for lane in self._wanted}
         self._wanted.clear()
+        self._has_freed = False
         try:
             claims = await self._queue.claim(self._node, Limits(self._total, asked, self._agents))
         except BaseException:
@@ -173,8 +183,12 @@ class Dispatcher:
     def _want_again(self, asked: dict[str, int]) -> None:
         """Look again later at lanes that may still have something queued.
 
-        Those are the ones that are full, that know of something that must wait, or that the limits above them stop.
+        Those are the ones that are full, that know of something that must wait, or that the limits above them stop. A
+        slot that became free while the claim was on its way may have stopped any of them.
         """
+        if self._has_freed:
+            self._wanted.update(lane for lane in asked if lane in self._lanes)
+            return
         running: Counter[str] = Counter()
         for address, lane in self._lanes.items():
             running[address.partition("/")[0]] += lane.get_active_count()

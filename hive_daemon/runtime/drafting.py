@@ -48,6 +48,9 @@ class Spawner(Protocol):
     def spawn(self, event: AgentEvent, values: Mapping[str, Any]) -> Spawned:
         """Return the submissions for an event; `values` is what the execution's memory holds."""
 
+    def spawned(self, submissions: Iterable[Submission]) -> None:
+        """Carry out what these submissions mean for others: they are durable now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:

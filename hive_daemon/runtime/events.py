@@ -99,7 +99,7 @@ class AgentEvent:
 
     `seq` (over the whole store) and `execution_seq` (dense in its execution) are set on durable events that are stored.
     `causation` names the entry points whose executions led here, oldest first, the one that it comes from last.
-    `is_routed`: event entry points know of it already. Raises ValueError for an unknown type.
+    Raises ValueError for an unknown type.
     """
 
     type: EventType
@@ -115,7 +115,6 @@ class AgentEvent:
     causation: tuple[str, ...] = ()
     seq: int | None = None
     execution_seq: int | None = None
-    is_routed: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.type.__class__ is not EventType:
@@ -156,7 +155,6 @@ def from_stored(event: StoredEvent) -> AgentEvent:
         causation=(*event.causation, f"{event.agent}/{event.stream_id}"),
         seq=event.seq,
         execution_seq=event.execution_seq,
-        is_routed=True,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +15,10 @@ from hive_daemon.graph.walk_state import Phase, Step
 from hive_daemon.storage.values import Claim, InboxItem
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+async def _nothing_to_put_away() -> None:
+    """Stand for an execution whose journal is not open yet."""
 
 
 class StopReason(StrEnum):
@@ -33,7 +37,8 @@ class Execution:
 
     `pause` is set to stop it at the next node boundary. `step` is where its walk stands. `result` is set once its end
     is on its way to the store, `is_published` once everybody knows; from `is_ending` on nothing stops it any more.
-    `is_abandoned`: nobody waits for its work any longer, and it may not write.
+    `is_left_behind`: nobody waits for its work any longer; `is_abandoned`: it may not write either. `put_away` makes
+    durable how it ends without its work having returned.
     """
 
     claim: Claim
@@ -47,7 +52,9 @@ class Execution:
     is_started: bool = False
     is_ending: bool = False
     is_published: bool = False
+    is_left_behind: bool = False
     is_abandoned: bool = False
+    put_away: Callable[[], Awaitable[None]] = _nothing_to_put_away
     result: ExecutionResult | None = None
     _busy: int = 0
     _last_active: float = 0.0

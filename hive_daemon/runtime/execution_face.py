@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.errors import EntryPointNotFound
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.runtime.endings import result_from
@@ -28,7 +27,6 @@ class ExecutionFace(RuntimeBase):
         *,
         graph_id: str | None = None,
         idempotency_key: str | None = None,
-        origin: Origin | None = None,
     ) -> str:
         """Accept an execution and return its id without waiting for it; it is durable then.
 
@@ -37,6 +35,7 @@ class ExecutionFace(RuntimeBase):
         call = Call.of(input_data, correlation_id, session_state, idempotency_key)
         self.running()
         stream = self.find_stream(entry_point_id, graph_id)
+        origin = Origin.current()
         if origin is not None:
             call = await origin.apply(call, stream, self)
         return accepted(await stream.submit(call)).execution_id
@@ -100,7 +99,7 @@ class ExecutionFace(RuntimeBase):
     ) -> bool:
         """Say something to a node that waits for it, or that runs; say whether there is one."""
         self.running()
-        self._last_input = SYSTEM_CLOCK.monotonic()
+        self._last_input = self.clock.monotonic()
         first = self._hosts.get(graph_id or self.active_graph_id)
         hosts = [host for host in (first, *self._hosts.values()) if host is not None]
         for host in hosts:

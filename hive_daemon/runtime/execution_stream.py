@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hive_daemon.errors import Fenced
@@ -30,6 +31,9 @@ from hive_daemon.tasks import Scope
 __all__ = ["EntryPointSpec", "ExecutionStream", "IsolationLevel"]
 
 logger = logging.getLogger(__name__)
+
+PUT_AWAY_SECONDS = 0.5
+"""How long it may take to make durable that work was left behind."""
 
 _UNFINISHED = (
     ExecutionStatus.QUEUED,
@@ -138,14 +142,7 @@ class ExecutionStream(StreamControl):
         if self._running.get(name) is execution:
             del self._running[name]
         if result is not None:
-            logger.info(
-                "execution ended",
-                extra={
-                    "status": result.status,
-                    "steps": result.steps_executed,
-                    "error": result.error,
-                },
-            )
+            _log_end(name, result)
             if execution.is_published:
                 self._show(execution, result)
             else:
@@ -244,10 +241,32 @@ class ExecutionStream(StreamControl):
         """
         self.hurry()
         alive = await self._scope.drain(timeout)
-        for execution in self._running.values():
-            execution.abandon()
+        await self._leave_behind(tuple(self._running.values()))
         self._services.hub.let_go([*self._intake.waiting, *self._running])
         return alive
+
+    async def _leave_behind(self, stubborn: Sequence[Execution]) -> None:
+        """Put away executions whose work does not return: the next start must not take them for crashed."""
+        last_words = []
+        for execution in stubborn:
+            execution.is_left_behind = True
+            name = f"put away {execution.execution_id}"
+            last_words.append(self._scope.spawn(name, _put_away(execution)))
+        if last_words:
+            await asyncio.wait(last_words, timeout=PUT_AWAY_SECONDS)
+        for execution in stubborn:
+            execution.abandon()
+
+    # --- what sets it off ------------------------------------------------------------------
+
+    def open_executions(self) -> dict[str, str]:
+        """Return what a trigger would replace in a stream with one slot: `{execution_id: session_id}`, oldest first."""
+        return self._intake.open_executions()
+
+    def replaced(self, execution_ids: Iterable[str], by: str) -> None:
+        """Carry out that these executions gave way to another, which is durable."""
+        for name in execution_ids:
+            self.ordered(name, f"replaced by {by}")
 
     # --- the programming interface ----------------------------------------------------------
 
@@ -264,6 +283,21 @@ class ExecutionStream(StreamControl):
     async def submit(self, call: Call, send: Send | None = None) -> Submitted | None:
         """Accept a call; see `Intake.submit`."""
         return await self._intake.submit(call, send)
+
+
+async def _put_away(execution: Execution) -> None:
+    try:
+        await execution.put_away()
+    except Fenced as error:
+        logger.warning("the execution is dropped here", extra={"reason": str(error)})
+
+
+def _log_end(execution_id: str, result: ExecutionResult) -> None:
+    told = {"status": result.status, "steps": result.steps_executed, "error": result.error}
+    if result.status in (ExecutionStatus.FAILED, ExecutionStatus.RECOVERY_EXHAUSTED):
+        logger.error("execution failed", extra={**told, "repeat_key": execution_id})
+    else:
+        logger.info("execution ended", extra=told)
 
 
 def _status_told(event: AgentEvent) -> ExecutionStatus:

@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.outcome_aggregator import OutcomeAggregator
@@ -53,7 +52,7 @@ class TimerFace(RuntimeBase):
     def get_timer_next_fire_in(self, entry_point_id: str) -> float | None:
         """Return in how many seconds a timer fires next."""
         due = self._timer_next_fire.get(entry_point_id)
-        return None if due is None else max(0.0, due - SYSTEM_CLOCK.monotonic())
+        return None if due is None else max(0.0, due - self.clock.monotonic())
 
 
 class EventFace(RuntimeBase):
@@ -118,7 +117,7 @@ class InspectionFace(TimerFace):
     @property
     def user_idle_seconds(self) -> float:
         """Seconds since somebody last said something to a node."""
-        return SYSTEM_CLOCK.monotonic() - self._last_input
+        return self.clock.monotonic() - self._last_input
 
     def get_waiting_nodes(self) -> list[dict[str, str]]:
         """Return the nodes that wait for a person, as `{node_id, execution_id}`."""

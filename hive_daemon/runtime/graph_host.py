@@ -224,8 +224,11 @@ def trigger_problems(spec: EntryPointSpec) -> list[str]:
     if spec.trigger_type == TriggerType.EVENT:
         unknown = sorted(set(spec.trigger_config) - _EVENT_KEYS)
         problems = [f"{where}.{key}: unknown key" for key in unknown]
+        if not isinstance(spec.trigger_config.get("exclude_own_graph", False), bool):
+            problems.append(f"{where}.exclude_own_graph: must be true or false")
         try:
-            event_filter(spec)
+            if not event_filter(spec).types:
+                problems.append(f"{where}.event_types: names no event")
         except ValueError as error:
             problems.append(f"{where}.event_types: {error}")
         return problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -109,8 +109,8 @@ class Stage(Protocol):
     def has_begun(self, execution_id: str) -> bool:
         """Say whether an execution runs, or ran and is remembered."""
 
-    def ordered(self, execution_id: str, reason: str) -> None:
-        """Carry a cancellation out whose order is durable."""
+    def replaced(self, execution_ids: Iterable[str], by: str) -> None:
+        """Carry out that these executions gave way to another, which is durable."""
 
 
 def accepted(submitted: Submitted | None) -> Submitted:
@@ -177,7 +177,8 @@ class Intake:
         """Say whether a call takes the place of what the stream runs and has queued."""
         return call.joins is None and (call.replaces or self._setup.spec.max_concurrent == 1)
 
-    def _open(self) -> dict[str, str]:
+    def open_executions(self) -> dict[str, str]:
+        """Return what runs or is queued as `{execution_id: session_id}`, oldest first; not what joined a session."""
         running = self._stage.running
         mine = {name: e.session_id for name, e in running.items() if not e.claim.is_joined}
         return {**mine, **self._queued}
@@ -185,7 +186,7 @@ class Intake:
     async def _bind(self, call: Call) -> Binding:
         """Choose the session."""
         session_id = call.names_session
-        replaced = self._open() if self._replaces(call) else None
+        replaced = self.open_executions() if self._replaces(call) else None
         if call.joins is not None:
             return call.joins
         if not session_id:
@@ -199,7 +200,7 @@ class Intake:
         if rows and rows[0].agent != self._setup.agent:
             raise InvalidInput(f"session {session_id} belongs to agent {rows[0].agent}")
         known = _known(rows[0]) if rows else None
-        others = tuple(self._open()) if replaced is not None else ()
+        others = tuple(self.open_executions()) if replaced is not None else ()
         return bind_named(session_id, call.handed_in, call.input_data, known, others)
 
     async def _place(self, call: Call, binding: Binding, send: Send) -> Submitted | None:
@@ -230,7 +231,7 @@ class Intake:
         state = None if binding.beginning is None else binding.beginning.encode() or b"{}"
         for other in binding.replaces:
             await services.store.inbox.cancel(other, f"replaced by {name}")
-            self._stage.ordered(other, f"replaced by {name}")
+            self._stage.replaced((other,), name)
         try:
             await services.store.queue.requeue(name, state)
         except IllegalMove:
@@ -255,8 +256,7 @@ class Intake:
         submitted = await send(submission)
         if submitted is not None and submitted.created:
             self.queued(submitted.execution_id, submitted.session_id)
-            for old in submission.replaces:
-                self._stage.ordered(old, f"replaced by {submitted.execution_id}")
+            self._stage.replaced(submission.replaces, submitted.execution_id)
         return submitted
 
     def _submission(self, call: Call, session_id: str, beginning: Beginning) -> Submission:

@@ -51,6 +51,7 @@ async def join_for(
         for host in hosts
         for other in host.streams.values()
         if other is not stream
+        and (other.running or other.is_awaiting_input)
         and other.setup.graph_id == stream.setup.graph_id
         and other.setup.isolation is not IsolationLevel.ISOLATED
     ]

@@ -69,7 +69,7 @@ class ExecutionJournal:
         self._execution = execution
         self._claim = execution.claim
         self._drafter = Drafter(desk, execution.claim)
-        self._pen = Pen(desk.store.executions, desk.clock, execution)
+        self._pen = Pen(desk.store.executions, desk.clock, execution, self._durable)
         self._book = PatchBook([])
         self._totals = Totals()
         self._seq = execution.claim.seq
@@ -163,11 +163,8 @@ class ExecutionJournal:
         self._execution.active()
         async with self._turn:
             await self._settle()
-            step = await self._write((*move.facts, *move.step.facts), move=move)
+            await self._write((*move.facts, *move.step.facts), move=move)
         self._execution.step = move.step
-        if step.state:
-            claim = self._claim
-            self._desk.shared.committed(step.state, claim.execution_id, claim.stream_id)
 
     async def close(self, verdict: Verdict) -> None:
         """End the execution from outside its walk, unless it turns out to have ended by itself."""
@@ -204,7 +201,7 @@ class ExecutionJournal:
         records: Mapping[str, bytes | None] = _NO_RECORDS,
         move: Move | None = None,
         broken: ExecutionResult | None = None,
-    ) -> StepCommit:
+    ) -> None:
         """Make facts durable, with a move or an end; if the store refuses, nothing happened."""
         mark = self._here()
         step = self._draft(facts, records, move, broken)
@@ -214,7 +211,6 @@ class ExecutionJournal:
         except HiveError:
             self._back_to(mark)
             raise
-        return step
 
     def _here(self) -> _Mark:
         return _Mark(
@@ -234,6 +230,14 @@ class ExecutionJournal:
         self._totals = mark.totals
         self._book.back_to(mark.book)
         self._execution.step, self._execution.result = mark.step, mark.result
+
+    def _durable(self, step: StepCommit) -> None:
+        """Tell of what a commit changed beside this execution."""
+        if step.state:
+            claim = self._claim
+            self._desk.shared.committed(step.state, claim.execution_id, claim.stream_id)
+        if step.spawn:
+            self._desk.spawner.spawned(step.spawn)
 
     # --- drafting ---------------------------------------------------------------------------
 

@@ -37,11 +37,17 @@ class ConstraintCheck:
 
 
 class OutcomeAggregator:
-    """Counts what nodes and judges say, and reckons the goal's progress from it."""
+    """Counts what nodes and judges say, and reckons the goal's progress from it.
 
-    def __init__(self, goal: Goal, event_bus: EventBus | None = None) -> None:
+    What it tells the bus carries `graph_id`.
+    """
+
+    def __init__(
+        self, goal: Goal, event_bus: EventBus | None = None, *, graph_id: str | None = None
+    ) -> None:
         self._goal = goal
         self._bus = event_bus
+        self._graph_id = graph_id
         self._nodes: Counter[bool] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._executions: Counter[str] = Counter()
@@ -111,6 +117,7 @@ class OutcomeAggregator:
                     EventType.CONSTRAINT_VIOLATION,
                     stream_id or "",
                     execution_id=execution_id,
+                    graph_id=self._graph_id,
                     data={"constraint_id": constraint_id, "description": description},
                 )
             )
@@ -182,16 +189,18 @@ class OutcomeAggregator:
         return "adjust" if tried >= 10 and overall < 0.5 else "continue"
 
     async def _tell(self, report: dict[str, Any]) -> None:
-        if self._bus is None:
-            return
         progress = {
             "progress": report["overall_progress"],
             "criteria_status": report["criteria_status"],
         }
-        await self._bus.publish(AgentEvent(EventType.GOAL_PROGRESS, "", data=progress))
+        await self._publish(EventType.GOAL_PROGRESS, progress)
         if report["recommendation"] == "complete" and not self._achieved:
             self._achieved = True
-            await self._bus.publish(AgentEvent(EventType.GOAL_ACHIEVED, "", data=progress))
+            await self._publish(EventType.GOAL_ACHIEVED, progress)
+
+    async def _publish(self, kind: EventType, data: dict[str, Any]) -> None:
+        if self._bus is not None:
+            await self._bus.publish(AgentEvent(kind, "", data=data, graph_id=self._graph_id))
 
     def get_stats(self) -> dict[str, Any]:
         """Return the counts."""

@@ -1,14 +1,17 @@
 """Writing the steps of one execution, each until it is known to be durable or refused.
 
 Laws: a step is sent only when the one before is settled; a step whose fate is not known, because its writer was
-cancelled or the store failed, is sent again, which the store takes as the success that it was.
+cancelled or the store failed, is sent again, which the store takes as the success that it was. Whoever wants to know
+what became durable is told in the order of the commits, whichever execution they are of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from hive_daemon.clock import Clock
 from hive_daemon.errors import (
@@ -32,10 +35,17 @@ RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 class Pen:
     """What an execution writes its steps with."""
 
-    def __init__(self, executions: ExecutionStore, clock: Clock, execution: Execution) -> None:
+    def __init__(
+        self,
+        executions: ExecutionStore,
+        clock: Clock,
+        execution: Execution,
+        durable: Callable[[StepCommit], None],
+    ) -> None:
         self._executions = executions
         self._clock = clock
         self._execution = execution
+        self._durable = durable
         self._step: StepCommit | None = None
         self._sent: asyncio.Future[None] | None = None
 
@@ -83,8 +93,15 @@ class Pen:
             raise Fenced(
                 f"{self._execution.execution_id} was given up: the process has stopped without it"
             )
-        commit = self._executions.commit(self._execution.claim.fence, step)
-        return asyncio.ensure_future(commit)
+        sent = asyncio.ensure_future(self._executions.commit(self._execution.claim.fence, step))
+        if step.state or step.spawn:
+            # Callbacks of the writer's own futures run in the order of its commits; waiting tasks do not.
+            sent.add_done_callback(partial(self._tell, step))
+        return sent
+
+    def _tell(self, step: StepCommit, sent: asyncio.Future[None]) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self._durable(step)
 
     async def _wait(self, tries: int, error: HiveError) -> None:
         pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from hive_daemon.errors import Fenced, HiveError
 from hive_daemon.graph.node_run import Given, NodeRunner
@@ -42,6 +43,7 @@ class ExecutionRun:
         leaves it failed, and propagates.
         """
         journal = ExecutionJournal(self.desk, self.execution)
+        self.execution.put_away = partial(self._put_away, journal)
         try:
             with self._time_limit():
                 await self._walk(journal)
@@ -65,6 +67,13 @@ class ExecutionRun:
         self.is_ended = True
         self.execution.is_ending = True
         await asyncio.shield(journal.close(verdict))
+
+    async def _put_away(self, journal: ExecutionJournal) -> None:
+        """End it although its work has not returned: the process goes, and the work with it."""
+        if not self.is_ended:
+            await self._end(
+                journal, verdict_on(self.execution.stop_reason, self.execution.stop_text)
+            )
 
     @contextmanager
     def _time_limit(self) -> Iterator[None]:

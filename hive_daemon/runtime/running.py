@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hive_daemon.errors import ConfigError
+from hive_daemon.runtime.event_log import EventLog
 from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.graph_host import GraphHost
@@ -22,13 +25,15 @@ from hive_daemon.runtime.spawning import EventSpawner
 from hive_daemon.runtime.timers import RuntimeTimers, TimerDesk
 from hive_daemon.runtime.triggers.zones import read_zone
 from hive_daemon.runtime.webhook_server import WebhookRoute, WebhookServer, WebhookServerConfig
+from hive_daemon.tasks import to_thread
 
 if TYPE_CHECKING:
     from hive_daemon.runtime.agent_runtime import AgentRuntime
 
 logger = logging.getLogger(__name__)
 
-INTERRUPT_SECONDS = 5.0
+INTERRUPT_SECONDS = 3.5
+"""How long cancelled work may take to return; the daemon's stop allows a little more, for what is left to write."""
 
 
 @dataclass(slots=True)
@@ -156,6 +161,7 @@ async def open_running(
 
 async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitStack) -> Running:
     if runtime.owns_services:
+        _log_events(runtime, stack)
         await take_over(services)
     runtime.state_manager.attach(services.store.sessions, runtime.agent)
     spawner = EventSpawner(services.clock, runtime.stream_by_lane)
@@ -183,6 +189,14 @@ async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitS
     if runtime.owns_services:
         begin_work(services)
     return running
+
+
+def _log_events(runtime: AgentRuntime, stack: AsyncExitStack) -> None:
+    """Write every event to a file if HIVE_DEBUG_EVENTS asks for it."""
+    log = EventLog.from_env(os.environ, Path.home())
+    if log.is_on:
+        stack.push_async_callback(to_thread, log.close)
+        stack.callback(runtime.event_bus.watch(lambda event: log.write(event.to_dict())))
 
 
 async def _open_webhooks(running: Running, stack: AsyncExitStack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.errors import GraphNotFound
 from hive_daemon.graph.goal import Goal
 from hive_daemon.ids import GRAPH_SEPARATOR
@@ -34,6 +35,11 @@ class RuntimeBase(ABC):
     @abstractmethod
     def running(self) -> Running:
         """Return what is open while it runs. Raises NotRunning, Draining."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that its timers go by."""
+        return self.opened.services.clock if self.opened is not None else SYSTEM_CLOCK
 
     @property
     @abstractmethod

@@ -90,7 +90,9 @@ async def _sweep_or_say(services: Services) -> bool:
 
 
 async def _sweep(services: Services) -> None:
-    await services.store.lease.heartbeat(services.node)
+    beat = await services.store.lease.heartbeat(services.node)
+    for name, reason in beat.cancelled:
+        services.dispatcher.ordered(name, reason)
     swept = await services.store.lease.sweep(services.node, ATTEMPTS_CEILING)
     if swept.requeued:
         logger.info("executions are taken up again", extra={"count": len(swept.requeued)})

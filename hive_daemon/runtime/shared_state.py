@@ -9,8 +9,9 @@ only once it is durable; under `synchronized` no write based on an outdated valu
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,13 +21,14 @@ import orjson
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.errors import StateConflict
+from hive_daemon.runtime.encoding import dumps
 from hive_daemon.runtime.entry_point import IsolationLevel
 from hive_daemon.storage.ports import SessionRecords
 from hive_daemon.storage.values import StateWrite
 
 HISTORY = 1000
 RETRIES = 32
-"""How often a synchronized write through the manager itself is tried again with the newest value's version."""
+"""How often a write through the manager itself is tried again because an execution's commit came first."""
 
 
 class StateScope(StrEnum):
@@ -66,6 +68,7 @@ class SharedStateManager:
         self._executions: dict[str, dict[str, Any]] = {}
         self._history: deque[StateChange] = deque(maxlen=HISTORY)
         self._changes = 0
+        self._turn = asyncio.Lock()
 
     # --- the store's side -------------------------------------------------------------------
 
@@ -180,7 +183,7 @@ class SharedStateManager:
             return
         name = self.scope_name("" if target is StateScope.GLOBAL else stream_id)
         old = self._values(name).get(key)
-        await self._write_through(name, {key: value}, level)
+        await self._write_through(name, {key: value})
         self._changed(key, value, target, who, old)
 
     async def write_batch(
@@ -198,36 +201,54 @@ class SharedStateManager:
                 await self.write(key, value, execution_id, stream_id, level)
             return
         name = self.scope_name("" if target is StateScope.GLOBAL else stream_id)
-        await self._write_through(name, values, level)
+        old = self._values(name)
+        await self._write_through(name, values)
         for key, value in values.items():
-            self._changed(key, value, target, (execution_id, stream_id))
+            self._changed(key, value, target, (execution_id, stream_id), old.get(key))
 
-    async def _write_through(
-        self, scope: str, values: Mapping[str, Any], isolation: IsolationLevel
-    ) -> None:
-        """Make shared values durable, then visible."""
-        compare = isolation is IsolationLevel.SYNCHRONIZED
-        for attempt in range(RETRIES):
-            known = self._shared.get(scope, {})
-            writes = [
-                StateWrite(
-                    scope,
-                    key,
-                    orjson.dumps(value),
-                    (known[key][1] if key in known else 0) if compare else None,
-                )
-                for key, value in values.items()
-            ]
-            try:
-                if self._sessions is not None:
-                    await self._sessions.write_state(writes)
-            except StateConflict:
-                if attempt == RETRIES - 1:
-                    raise
-                continue
-            break
-        for key, value in values.items():
-            self._remember(scope, key, value)
+    async def _write_through(self, scope: str, values: Mapping[str, Any]) -> None:
+        """Make shared values durable, then visible. Raises StateConflict after RETRIES tries.
+
+        Every write says which version it follows. So the store settles the order between it and the commits of
+        executions, and memory shows the same last value whichever of them is heard of first.
+        """
+        written = {key: dumps(value) for key, value in values.items()}
+        async with self._turn:
+            for attempt in range(RETRIES):
+                known = {key: self._version(scope, key) for key in values}
+                try:
+                    await self._send(
+                        [StateWrite(scope, k, v, known[k]) for k, v in written.items()]
+                    )
+                except StateConflict:
+                    if attempt == RETRIES - 1:
+                        raise
+                    await self._catch_up(scope, known)
+                else:
+                    break
+            for key, value in written.items():
+                self._follow(scope, key, orjson.loads(value), known[key])
+
+    async def _send(self, writes: Sequence[StateWrite]) -> None:
+        if self._sessions is not None:
+            await self._sessions.write_state(writes)
+
+    async def _catch_up(self, scope: str, known: Mapping[str, int]) -> None:
+        """Ask the store, if nobody else has told what it knows more."""
+        if self._sessions is None or any(self._version(scope, k) != v for k, v in known.items()):
+            return
+        for (_, key), (value, version) in (await self._sessions.state([scope])).items():
+            self._shared.setdefault(scope, {})[key] = (orjson.loads(value), version)
+
+    def _follow(self, scope: str, key: str, value: Any, version: int) -> None:
+        """Take note of a write that followed `version`; what was heard of since then came after it."""
+        entries = self._shared.setdefault(scope, {})
+        latest, now = entries.get(key, (value, 0))
+        entries[key] = (value if now == version else latest, now + 1)
+
+    def _version(self, scope: str, key: str) -> int:
+        _, version = self._shared.get(scope, {}).get(key, (None, 0))
+        return version
 
     def cleanup_execution(self, execution_id: str) -> None:
         """Forget what one execution wrote into its own scope."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,8 @@ class EventSpawner:
         """Return the submissions for an event, and a fact for each entry point kept back.
 
         A shared entry point joins the session that the event comes from, with a copy of the keys it declares; an
-        isolated one begins a session of its own.
+        isolated one begins a session of its own. One with a single slot replaces what it runs and has queued, and goes
+        on in that session, as for any other trigger.
         """
         chosen, kept_back = self.router.match(event)
         remarks = [
@@ -51,17 +52,30 @@ class EventSpawner:
                 submissions.append(self._submission(stream, event, values))
         return submissions, remarks
 
+    def spawned(self, submissions: Iterable[Submission]) -> None:
+        """Carry out what submissions mean that are durable now: what they replace is cancelled where it runs."""
+        for submission in submissions:
+            stream = self.stream_of(f"{submission.agent}/{submission.stream_id}")
+            if stream is not None and submission.replaces:
+                stream.replaced(submission.replaces, submission.session_id)
+
     def _submission(
         self, stream: ExecutionStream, event: AgentEvent, values: Mapping[str, Any]
     ) -> Submission:
         setup = stream.setup
-        joins = setup.isolation is not IsolationLevel.ISOLATED and event.session_id is not None
+        has_one_slot = setup.spec.max_concurrent == 1
+        replaced = stream.open_executions() if has_one_slot else {}
+        joins = (
+            not has_one_slot
+            and setup.isolation is not IsolationLevel.ISOLATED
+            and event.session_id is not None
+        )
         inputs: dict[str, Any] = {EVENT_KEY: event.to_dict()}
         if setup.spec.task:
             inputs["task"] = setup.spec.task
         if joins:
             inputs = {**declared(stream, values), **inputs}
-        session = event.session_id if joins else None
+        session = event.session_id if joins else next(reversed(replaced.values()), None)
         return Submission(
             agent=setup.agent,
             graph_id=setup.graph_id,
@@ -72,7 +86,8 @@ class EventSpawner:
             source="event",
             correlation_id=event.correlation_id or "",
             is_new_session=session is None,
-            is_joined=session is not None,
+            is_joined=joins,
+            replaces=tuple(replaced),
             priority=setup.spec.priority,
             causation=event.causation,
             trace_id=new_trace_id(),

@@ -62,7 +62,9 @@ class StreamControl(StreamView):
     async def _until_free(self, execution_id: str) -> None:
         """Wait until an execution whose end was published has given its slot back."""
         execution = self._running.get(execution_id)
-        if execution is not None and execution.is_published and execution.task is not None:
+        if execution is None or execution.task is None or execution.is_left_behind:
+            return
+        if execution.is_published:
             await asyncio.wait([execution.task])
 
     # --- stopping ---------------------------------------------------------------------------

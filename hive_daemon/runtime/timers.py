@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
 from hive_daemon.clock import iso_z
+from hive_daemon.errors import HiveError, StorageFull, StorageUnavailable
 from hive_daemon.graph.topology import EVENT_KEY
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
@@ -23,7 +25,7 @@ from hive_daemon.runtime.triggers.gate import Admit, Policy, Reading, decide
 from hive_daemon.runtime.triggers.timer import Due, Timer, TimerSource
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
 from hive_daemon.storage.ports import TimerLease
-from hive_daemon.storage.timer_values import TimerFire, TimerSkip
+from hive_daemon.storage.timer_values import TimerFire, TimerOutcome, TimerSkip
 from hive_daemon.storage.values import Submission, Submitted
 
 logger = logging.getLogger(__name__)
@@ -77,7 +79,8 @@ class RuntimeTimers:
             for remark in config.remarks:
                 logger.warning("timer setting without effect", extra={"remark": remark})
             schedule = config.schedule(self._desk.zone, self._desk.services.clock.time())
-            timer = Timer(stream.lane, stream.stream_id, config, schedule, _signature(spec, config))
+            signature = _signature(spec, config)
+            timer = Timer(stream.lane, stream.stream_id, config.rules, schedule, signature)
             self._places[timer.timer_id] = (host, stream)
             made.append(timer)
         return made
@@ -87,16 +90,14 @@ class RuntimeTimers:
     async def _fire(self, due: Due) -> None:
         """Settle a due instant: an execution or a reason, either way one row in the ledger."""
         host, stream = self._places[due.timer.timer_id]
-        spec = stream.setup.spec
+        spec, rules = stream.setup.spec, due.timer.rules
         session = await own_session(self._desk.services.store, stream)
-        policy = Policy(
-            due.timer.config.overlap_for(spec.max_concurrent),
-            due.timer.config.idle_timeout_seconds,
-        )
+        policy = Policy(rules.overlap_for(spec.max_concurrent), rules.idle_timeout_seconds)
         reading = Reading(
             is_paused=due.timer.is_paused,
             is_draining=self._desk.is_draining(),
-            idle_seconds=host.idle_seconds,
+            # It is reckoned over every stream of the graph: only where somebody asks.
+            idle_seconds=host.idle_seconds if policy.idle_timeout_seconds else math.inf,
             running=stream.get_active_count(),
             queued=stream.queued_count,
             waiting=session.is_waiting,
@@ -105,7 +106,13 @@ class RuntimeTimers:
         if isinstance(verdict, TimerSkip):
             await self._skip(due, stream, verdict)
             return
-        await self._start(due, stream, verdict, session.session_id)
+        try:
+            await self._start(due, stream, verdict, session.session_id)
+        except (StorageFull, StorageUnavailable):
+            raise
+        except HiveError as error:
+            # It would fail the same way every time: the instant is settled, with the reason.
+            await self._skip(due, stream, TimerSkip(TimerOutcome.FAILED, str(error)))
 
     async def _start(
         self, due: Due, stream: ExecutionStream, verdict: Admit, session_id: str
@@ -136,7 +143,9 @@ class RuntimeTimers:
 
     async def _skip(self, due: Due, stream: ExecutionStream, skip: TimerSkip) -> None:
         await self._desk.services.store.timers.fire(due.settled(skip))
-        logger.info(
+        level = logging.ERROR if skip.outcome is TimerOutcome.FAILED else logging.INFO
+        logger.log(
+            level,
             "timer skipped",
             extra={"timer": due.timer.timer_id, "outcome": skip.outcome, "reason": skip.reason},
         )

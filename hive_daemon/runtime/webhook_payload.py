@@ -6,13 +6,14 @@ Laws: whatever arrives becomes JSON that can be stored and read back; credential
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
 from hive_daemon.observability.secret_patterns import is_secret_name
+from hive_daemon.runtime.webhook_schemes import Verify
 
 KEPT_HEADERS = frozenset(
     {
@@ -35,6 +36,7 @@ DELIVERY_HEADERS = ("x-github-delivery", "webhook-id", "idempotency-key")
 `X-Request-Id` is none: proxies make a new one for each attempt.
 """
 
+MAX_CHALLENGE = 1_024
 MAX_NESTING = 100
 """Deeper JSON is kept as text: it still has to fit into events, inputs and checkpoints, which are nested in turn."""
 
@@ -80,19 +82,16 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def kept_headers(
+    headers: Iterable[tuple[str, str]], wanted: Set[str] = KEPT_HEADERS
+) -> dict[str, str]:
     """Return the headers that enter an event, by lower-case name; of a repeated one the first."""
     kept: dict[str, str] = {}
     for name, value in headers:
         lowered = name.lower()
-        if lowered in KEPT_HEADERS:
+        if lowered in wanted:
             kept.setdefault(lowered, _clean(value))
     return kept
-
-
-def delivery_id_of(kept: dict[str, str]) -> str:
-    """Return the name that the sender gave the delivery, empty for none."""
-    return next((kept[name] for name in DELIVERY_HEADERS if kept.get(name)), "")
 
 
 def query_of(query: str) -> dict[str, str]:
@@ -115,6 +114,20 @@ def is_secret_parameter(name: str) -> bool:
     (True, True, False)
     """
     return is_secret_name(name) or _SECRET_PARAMETER.search(name.lower()) is not None
+
+
+def handshake(scheme: Verify, headers: Mapping[str, str], payload: Any) -> dict[str, str] | None:
+    """Return the answer to a provider that only tries the address out, None for a delivery.
+
+    Source: Slack, "url_verification"; GitHub, "Webhook events and payloads", ping.
+    """
+    match scheme, payload:
+        case Verify.SLACK, {"type": "url_verification", "challenge": str(challenge)}:
+            return {"challenge": challenge[:MAX_CHALLENGE]}
+        case Verify.GITHUB, _ if headers.get("x-github-event") == "ping":
+            return {"status": "ignored", "reason": "ping"}
+        case _:
+            return None
 
 
 def _clean(text: str) -> str:

@@ -1,83 +1,57 @@
-"""The webhook server: signed requests in, events out.
+"""The webhook server: genuine requests in, events out.
 
-A request is answered 202 only after what it set off is durable. It is judged in this order: route, method, size,
-signature over the bytes as they came, then the intake; whatever is refused stores nothing. Only an allow-list of
-headers enters the event: credentials and signatures never do (`webhook_payload`).
+A request is answered 202 only after it is durable, and what it set off too. It is judged in this order: route, method,
+address, rate, readiness, size, signature over the bytes as they came, timestamp, packing, dedupe, filter; whatever is
+refused stores nothing. Only an allow-list of headers enters the event: credentials and signatures never do
+(`webhook_payload`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import web
 
-from hive_daemon.errors import (
-    BudgetExceeded,
-    Conflict,
-    HiveError,
-    IdempotencyConflict,
-    InvalidInput,
-    NotFound,
-    NotRunning,
-    QueueFull,
-    Refused,
-    StorageError,
-    StorageFull,
-)
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.errors import HiveError, NotRunning
 from hive_daemon.http.answers import RequestRefused, json_answer
 from hive_daemon.http.body import read_body, unpack_body
 from hive_daemon.http.limits import ListenerLimits
 from hive_daemon.http.listener import STOP_SECONDS, Listener
 from hive_daemon.runtime.event_bus import EventBus
-from hive_daemon.runtime.events import AgentEvent, EventType
-from hive_daemon.runtime.webhook_payload import (
-    delivery_id_of,
-    kept_headers,
-    payload_of,
-    query_of,
+from hive_daemon.runtime.webhook_answers import refusal_of, taken_answer, unproven
+from hive_daemon.runtime.webhook_desk import (
+    Delivery,
+    Door,
+    Intake,
+    Outcome,
+    Ready,
+    Results,
+    Taken,
+    WebhookDesk,
+    event_of,
+    inputs_of,
+    name_of,
 )
+from hive_daemon.runtime.webhook_memory import MemoryLedger
+from hive_daemon.runtime.webhook_payload import handshake, kept_headers, payload_of, query_of
+from hive_daemon.runtime.webhook_places import Part
+from hive_daemon.runtime.webhook_rate import Bucket
+from hive_daemon.runtime.webhook_route import Respond, Rules, WebhookRoute, rules_of
+from hive_daemon.runtime.webhook_schemes import Request, Verdict
+from hive_daemon.storage.webhook_deliveries import DeliveryLedger
+
+__all__ = ["Delivery", "Intake", "WebhookRoute", "WebhookServer", "WebhookServerConfig"]
 
 logger = logging.getLogger(__name__)
 
-SIGNATURE_HEADER = "X-Hub-Signature-256"
-PREFIX = b"sha256="
-
-_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
-_METHOD = re.compile(r"[A-Z]+")
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookRoute:
-    """A path that takes deliveries. `source_id` becomes the event's stream; `secret` asks for a signature.
-
-    `path` is compared with what a sender sends, character by character: nothing is decoded or tidied up.
-    Raises ValueError for a secret that is set but blank, a path that no request can name, or no method.
-    """
-
-    source_id: str
-    path: str
-    methods: Sequence[str] = ("POST",)
-    secret: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path):
-            raise ValueError(
-                f"webhook path {self.path!r} must begin with '/' and hold only what stands for itself in a URL"
-            )
-        if isinstance(self.methods, str) or not self.methods:
-            raise ValueError(f"webhook route {self.path}: methods must be a list, as in ['POST']")
-        if not all(_METHOD.fullmatch(method.upper()) for method in self.methods):
-            raise ValueError(f"webhook route {self.path}: {list(self.methods)} are no HTTP methods")
-        if self.secret is not None and not self.secret.strip():
-            raise ValueError(
-                f"webhook route {self.path}: the secret is empty; set one, or leave it out for an open route"
-            )
+WAIT_SECONDS = 30.0
+"""How long `respond: wait` waits; then the sender is answered as with `ack`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +63,12 @@ class WebhookServerConfig:
     limits: ListenerLimits = field(default_factory=ListenerLimits)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One accepted request: the event it makes, and what names it.
-
-    `delivery_id` is the sender's name for it, empty if there is none. `body_hash` is SHA-256 of the unpacked body, in
-    hex: packing the same body again may give other bytes.
-    """
-
-    event: AgentEvent
-    delivery_id: str
-    body_hash: str
+def _always() -> None:
+    """Be ready."""
 
 
-Intake = Callable[[Delivery], Awaitable[list[str]]]
-"""Makes durable what a delivery sets off; answers the execution ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """A route as a request needs it."""
-
-    route: WebhookRoute
-    methods: frozenset[str]
-    key: bytes | None
-    intake: Intake
+async def _no_results(_execution_id: str, _seconds: float) -> None:
+    """Know of no results."""
 
 
 class WebhookServer:
@@ -121,6 +76,7 @@ class WebhookServer:
 
     A route's intake is its own, else the server's, else one that only publishes on the bus. Routes may be added and
     removed while it runs. With no routes, `start` does nothing. `handle` may also be given to a listener of one's own.
+    Deliveries are kept in `ledger`, else in memory.
     """
 
     def __init__(
@@ -128,34 +84,54 @@ class WebhookServer:
         event_bus: EventBus | None,
         config: WebhookServerConfig | None = None,
         intake: Intake | None = None,
+        *,
+        ledger: DeliveryLedger | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._bus = event_bus
         self._config = config or WebhookServerConfig()
         self._intake = intake or self._publish
-        self._doors: dict[str, _Door] = {}
+        self._clock = clock
+        self._doors: dict[str, Door] = {}
+        self._buckets: dict[str, Bucket] = {}
         self._listener: Listener | None = None
+        self._is_refusing = False
+        self.desk = WebhookDesk(self._doors, ledger or MemoryLedger(clock), clock)
 
     # --- routes -----------------------------------------------------------------------------
 
-    def add_route(self, route: WebhookRoute, intake: Intake | None = None) -> None:
-        """Take deliveries on a path. A second route on the same path replaces the first."""
-        self._doors[route.path] = _Door(
-            route,
-            frozenset(method.upper() for method in route.methods),
-            # A secret from the environment may hold bytes that are not UTF-8.
-            None if route.secret is None else route.secret.encode(errors="surrogateescape"),
-            intake or self._intake,
+    def add_route(
+        self,
+        route: WebhookRoute,
+        intake: Intake | None = None,
+        *,
+        ready: Ready = _always,
+        results: Results = _no_results,
+    ) -> None:
+        """Take deliveries on a path. A second route on the same path replaces the first.
+
+        `ready` raises while nothing is to be taken; `results` is asked for `respond: wait`.
+        """
+        self._buckets.pop(route.path, None)
+        self._doors[route.path] = Door(
+            route, rules_of(route), intake or self._intake, ready, results, Counter()
         )
         self._warn_of_open_doors((route,))
 
     def remove_route(self, path: str) -> None:
         """Take deliveries on a path no more."""
         self._doors.pop(path, None)
+        self._buckets.pop(path, None)
 
     @property
     def routes(self) -> list[WebhookRoute]:
         """The routes."""
         return [door.route for door in self._doors.values()]
+
+    @property
+    def doors(self) -> Mapping[str, Door]:
+        """The routes with their rules and counts, by path."""
+        return self._doors
 
     # --- lifecycle --------------------------------------------------------------------------
 
@@ -169,6 +145,11 @@ class WebhookServer:
         """The port it really listens on, None when it does not."""
         return self._listener.port if self._listener is not None else None
 
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The numeric address it really listens on, None when it does not."""
+        return self._listener.address if self._listener is not None else None
+
     async def start(self) -> None:
         """Listen. Raises OSError; its errno is EADDRINUSE if the address is taken."""
         if self._listener is not None or not self._doors:
@@ -179,17 +160,32 @@ class WebhookServer:
         self._listener = listener
         self._warn_of_open_doors(self.routes)
 
+    async def recover(self) -> int:
+        """Take up what a former process took and did not hand on; answer how many. Call it once the agents run."""
+        return await self.desk.recover()
+
+    def refuse(self) -> None:
+        """Answer 503 to every delivery from now on, and store none: the daemon starts or drains."""
+        self._is_refusing = True
+
+    def accept(self) -> None:
+        """Take deliveries again."""
+        self._is_refusing = False
+
     async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """Listen no more; requests that are being answered may end within the grace."""
         listener, self._listener = self._listener, None
-        if listener is not None:
-            await listener.stop(grace_seconds)
+        try:
+            if listener is not None:
+                await listener.stop(grace_seconds)
+        finally:
+            await self.desk.close()
 
     def _warn_of_open_doors(self, routes: Sequence[WebhookRoute]) -> None:
         if self._listener is None or self._listener.is_loopback:
             return
         for route in routes:
-            if route.secret is None:
+            if route.is_open and not route.allow_insecure:
                 logger.warning(
                     "a webhook route takes requests that nobody signed, from other machines",
                     extra={"path": route.path, "repeat_key": route.path},
@@ -203,30 +199,77 @@ class WebhookServer:
         door = self._doors.get(path)
         if door is None:
             return json_answer(HTTPStatus.NOT_FOUND, {"error": "Not found"})
-        if request.method not in door.methods:
-            return _wrong_method(door)
-        taken = await read_body(request)
-        headers = request.headers
-        if door.key is not None and not is_signed(
-            taken, headers.getall(SIGNATURE_HEADER, ()), door.key
-        ):
-            return json_answer(HTTPStatus.UNAUTHORIZED, {"error": "Invalid signature"})
-        packing = ",".join(headers.getall("Content-Encoding", ()))
-        body = unpack_body(taken, packing, request.client_max_size)
-        kept = kept_headers(headers.items())
-        event = AgentEvent(
-            type=EventType.WEBHOOK_RECEIVED,
-            stream_id=door.route.source_id,
-            data={
-                "path": path,
-                "method": request.method,
-                "headers": kept,
-                "payload": payload_of(body),
-                "query_params": query_of(query),
-            },
-        )
-        delivery = Delivery(event, delivery_id_of(kept), hashlib.sha256(body).hexdigest())
-        return await _take(door, delivery)
+        try:
+            answer = await self._answer(request, door, query)
+        except RequestRefused as refusal:
+            door.answered[refusal.status] += 1
+            raise
+        door.answered[answer.status] += 1
+        return answer
+
+    async def _answer(self, request: web.BaseRequest, door: Door, query: str) -> web.Response:
+        rules = door.rules
+        if request.method not in rules.methods:
+            return _wrong_method(rules)
+        if not rules.lets_in(request.remote):
+            return json_answer(HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+        self._count(door)
+        self._check_ready(door)
+        limit = rules.max_body or request.client_max_size
+        taken = await read_body(request, limit, rules.read_timeout)
+        verdict = rules.check.judge(Request(_bytes_of(request), taken, self._clock.time()))
+        if verdict is not Verdict.GENUINE:
+            return unproven(rules.check.scheme, verdict)
+        packing = ",".join(request.headers.getall("Content-Encoding", ()))
+        body = unpack_body(taken, packing, limit)
+        payload = payload_of(body)
+        greeting = handshake(rules.check.scheme, request.headers, payload)
+        if greeting is not None:
+            return json_answer(HTTPStatus.OK, greeting)
+        delivery = _delivery(door, request, query, payload, hashlib.sha256(body).hexdigest())
+        return await self._take(door, delivery)
+
+    def _count(self, door: Door) -> None:
+        """Count a request, genuine or not. Raises RequestRefused if it is one too many."""
+        rate = door.rules.rate
+        if rate is None:
+            return
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(door.route.path) or Bucket(rate.count, now)
+        self._buckets[door.route.path], seconds = bucket.take(rate, now)
+        if seconds:
+            # Its body was not read.
+            raise RequestRefused(
+                HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", retry_after=seconds
+            )
+
+    def _check_ready(self, door: Door) -> None:
+        try:
+            if self._is_refusing:
+                raise NotRunning
+            door.ready()
+        except HiveError as error:
+            refusal = refusal_of(error)
+            raise RequestRefused(
+                refusal.status, str(refusal), retry_after=refusal.retry_after
+            ) from error
+
+    async def _take(self, door: Door, delivery: Delivery) -> web.Response:
+        try:
+            taken = await self.desk.take(door, delivery)
+        except HiveError as error:
+            refusal = refusal_of(error)
+            logger.warning(
+                "webhook refused",
+                extra={
+                    "path": door.route.path,
+                    "status": refusal.status.value,
+                    "error": str(error),
+                    "repeat_key": f"{door.route.path} {error.code}",
+                },
+            )
+            return refusal.answer()
+        return taken_answer(taken, await _result(door, taken))
 
     async def _publish(self, delivery: Delivery) -> list[str]:
         if self._bus is not None:
@@ -234,71 +277,41 @@ class WebhookServer:
         return []
 
 
-def is_signed(body: bytes, given: Sequence[str], key: bytes) -> bool:
-    """Say whether the one value of `X-Hub-Signature-256` is `sha256=` and the HMAC-SHA256 of the body in hex.
-
-    Compared in constant time. A header that is missing or stands twice is wrong.
-    Source: GitHub, "Validating webhook deliveries".
-    """
-    if len(given) != 1:
-        return False
-    wanted = PREFIX + hmac.digest(key, body, "sha256").hex().encode()
-    return hmac.compare_digest(wanted, given[0].encode(errors="surrogateescape"))
+async def _result(door: Door, taken: Taken) -> Mapping[str, object] | None:
+    """Wait for the first execution if the route does; None if it has not ended in time."""
+    waits = door.rules.respond is Respond.WAIT and taken.outcome is not Outcome.COALESCED
+    if not waits or not taken.execution_ids:
+        return None
+    return await door.results(taken.execution_ids[0], WAIT_SECONDS)
 
 
-def _wrong_method(door: _Door) -> web.Response:
+def _delivery(
+    door: Door, request: web.BaseRequest, query: str, payload: object, body_hash: str
+) -> Delivery:
+    rules = door.rules
+    naming = {place.steps[0] for place in rules.dedupe if place.part is Part.HEADER}
+    seen = kept_headers(request.headers.items(), rules.kept | naming)
+    data: dict[str, object] = {
+        "path": door.route.path,
+        "method": request.method,
+        "headers": {name: value for name, value in seen.items() if name in rules.kept},
+        "payload": payload,
+        "query_params": query_of(query),
+    }
+    name = name_of(rules.dedupe, {**data, "headers": seen})
+    event = event_of(door.route.source_id, data)
+    return Delivery(event, name, body_hash, inputs_of(rules, data))
+
+
+def _bytes_of(request: web.BaseRequest) -> dict[str, list[bytes]]:
+    """Return the headers as they came: aiohttp has decoded them."""
+    found: dict[str, list[bytes]] = {}
+    for name, value in request.headers.items():
+        found.setdefault(name.lower(), []).append(value.encode(errors="surrogateescape"))
+    return found
+
+
+def _wrong_method(rules: Rules) -> web.Response:
     answer = json_answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "Method not allowed"})
-    answer.headers["Allow"] = ", ".join(sorted(door.methods))
+    answer.headers["Allow"] = ", ".join(sorted(rules.methods))
     return answer
-
-
-async def _take(door: _Door, delivery: Delivery) -> web.Response:
-    try:
-        ids = await door.intake(delivery)
-    except HiveError as error:
-        refusal = refusal_of(error)
-        logger.warning(
-            "webhook refused",
-            extra={
-                "path": door.route.path,
-                "status": refusal.status.value,
-                "error": str(error),
-                "repeat_key": f"{door.route.path} {error.code}",
-            },
-        )
-        return refusal.answer()
-    answer: dict[str, object] = {"status": "accepted", "execution_ids": ids}
-    if ids:
-        answer["execution_id"] = ids[0]
-    return json_answer(HTTPStatus.ACCEPTED, answer)
-
-
-def refusal_of(error: HiveError) -> RequestRefused:
-    """Return what a sender is told of an error. Its own message stays here: it may name paths."""
-    match error:
-        case NotRunning():
-            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "The agent is not running", 5)
-        case StorageFull():
-            return _refused(HTTPStatus.INSUFFICIENT_STORAGE, "There is no space left", 60)
-        case QueueFull() | BudgetExceeded():
-            return _refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", 30)
-        case Refused():
-            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "No new work is taken", 5)
-        case StorageError():
-            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "The delivery cannot be stored", 5)
-        case IdempotencyConflict():
-            return _refused(
-                HTTPStatus.CONFLICT, "This delivery id was used with another body before"
-            )
-        case Conflict():
-            return _refused(HTTPStatus.CONFLICT, "The delivery does not fit the present state")
-        case NotFound():
-            return _refused(HTTPStatus.NOT_FOUND, "Not found")
-        case InvalidInput():
-            return _refused(HTTPStatus.BAD_REQUEST, "The payload is not valid")
-        case _:
-            return _refused(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error")
-
-
-def _refused(status: HTTPStatus, sentence: str, retry_after: int = 0) -> RequestRefused:
-    return RequestRefused(status, sentence, closes=False, retry_after=retry_after)

@@ -29,6 +29,7 @@ FLOORS: list[tuple[str, int]] = [
         CORE,
     ),
     (r"hive_daemon\.monitoring\.(health|ticket)", CORE),
+    (r"hive_daemon\.tools\.(policy|on_unknown)", CORE),
     (r"hive_daemon\.monitoring\.tools", FACES),
     (r"hive_daemon\.schemas\.\w+", CORE),
     (r"hive_daemon\.storage\.ports", PORTS),
@@ -78,6 +79,10 @@ DOORS: dict[str, str] = {
     "pythonjsonlogger": r"hive_daemon\.observability\.logging",
     "sqlite3": r"hive_daemon\.storage\.sqlite\..*",
     "typer": r"hive_cli\..*",
+    "mcp": r"hive_daemon\.tools\.mcp_(client|streams)",
+    "mcp_types": r"hive_daemon\.tools\.mcp_(client|streams)",
+    "httpx2": r"hive_daemon\.tools\.mcp_(client|streams)",
+    "anyio": r"hive_daemon\.tools\.mcp_(client|streams)",
     "rich": r"hive_cli\..*",
 }
 """Third-party package: the only modules that import it."""

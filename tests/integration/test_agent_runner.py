@@ -163,7 +163,6 @@ async def test_the_state_is_under_the_folders_name_by_default(tmp_path):
     assert (tmp_path / "home" / ".hive" / "agents" / "my_agent" / "sessions").is_dir()
 
 
-@pytest.mark.xfail(strict=True, reason="the node runner does not set the execution context yet")
 async def test_tools_find_the_data_directory_of_their_session(load, folder, tmp_path):
     runner = load(folder("inbox_triage"))
     result = await runner.run({"rules": "invoices first"})

@@ -438,7 +438,9 @@ async def test_checkpoints_are_listed_page_by_page(host, client):
         found += page["items"]
         cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] else None
     assert found == whole
-    assert [one["current_node"] for one in whole] == [None, "parse", "hold", "report"]
+    # A beginning has a checkpoint of its own only if its first node took its time.
+    nodes = [one["current_node"] for one in whole if one["current_node"]]
+    assert nodes == ["parse", "hold", "report"]
 
 
 # --- lists and references -------------------------------------------------------------------

@@ -289,8 +289,8 @@ async def test_a_continuing_execution_takes_the_main_files_over(world: World) ->
     lines = read_lines(world.session(NAME) / "logs/details.jsonl")
     assert [line["execution_id"] for line in lines] == [NAME, NAME, f"{NAME}-2", f"{NAME}-2"]
     assert sorted(os.listdir(world.session(NAME) / "checkpoints")) == [
-        "cp_node_complete_again_000001.json",
-        "cp_node_complete_z_000002.json",
+        "cp_node_complete_again_2-000001.json",
+        "cp_node_complete_z_2-000002.json",
         "index.json",
     ]
 

@@ -10,12 +10,14 @@ from hive_daemon.control.wire import ErrorCode, ExitCode, Message, MessageReader
 from hive_daemon.status import ExecutionStatus
 
 
-def _codes(error: type[errors.HiveError]) -> set[str]:
-    return {error.code}.union(*(_codes(child) for child in error.__subclasses__()))
+def _codes() -> set[str]:
+    """The codes of errors.py: what a room adds for itself travels as the nearest kind that stands there."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return {kind.code for kind in kinds if issubclass(kind, errors.HiveError)}
 
 
 def test_every_error_of_the_daemon_has_a_meaning_at_both_edges():
-    assert _codes(errors.HiveError) <= set(map(str, ErrorCode))
+    assert _codes() <= set(map(str, ErrorCode))
 
 
 @pytest.mark.parametrize("status", Status)

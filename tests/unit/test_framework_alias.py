@@ -29,7 +29,7 @@ OFFERED = {
     "framework.graph.event_loop_node": "EventLoopNode JudgeVerdict LoopConfig OutputAccumulator",
     "framework.graph.executor": "ExecutionResult GraphExecutor ParallelExecutionConfig",
     "framework.graph.goal": "Constraint Goal SuccessCriterion",
-    "framework.graph.node": "NodeContext NodeProtocol NodeResult NodeSpec",
+    "framework.graph.node": "NodeContext NodeProtocol NodeResult NodeSpec SharedMemory find_json_object",
     "framework.graph.prompt_composer": "build_narrative build_transition_marker compose_system_prompt",
     "framework.graph.safe_eval": "safe_eval",
     "framework.graph.validator": "OutputValidator ValidationResult",

@@ -17,7 +17,7 @@ from hive_daemon.clock import LOOK_AGAIN_SECONDS, Clock, iso_z
 from hive_daemon.errors import StorageFull, StorageUnavailable, TimerNotFound
 from hive_daemon.runtime.triggers.catchup import CatchUp, missed
 from hive_daemon.runtime.triggers.schedule import IntervalSchedule, Schedule
-from hive_daemon.runtime.triggers.timer_config import TimerConfig
+from hive_daemon.runtime.triggers.timer_config import TimerRules
 from hive_daemon.storage.ports import TimerLease
 from hive_daemon.storage.timer_values import (
     TimerFire,
@@ -42,7 +42,7 @@ class Timer:
 
     timer_id: str
     entry_point: str
-    config: TimerConfig
+    rules: TimerRules
     schedule: Schedule
     signature: str
     next_at: float | None = None
@@ -148,7 +148,7 @@ class TimerSource:
         # An interval's anchor is occurrence 0: the first one to fire comes a period later.
         begin = max(row.last_scheduled or row.anchor, row.anchor)
         timer.next_at = timer.schedule.next_after(max(now, begin))
-        if timer.config.run_immediately:
+        if timer.rules.run_immediately:
             self._hand_over(timer, round(now, 3), "run_immediately")
         elif row.last_scheduled is not None and not timer.is_paused:
             self._catch_up(timer, row.last_scheduled, now)
@@ -203,17 +203,17 @@ class TimerSource:
         self._push(timer)
 
     def _catch_up(self, timer: Timer, last: float, now: float) -> None:
-        config = timer.config
-        plan = missed(timer.schedule, last, now, config.catchup, config.catchup_window)
+        rules = timer.rules
+        plan = missed(timer.schedule, last, now, rules.catchup, rules.catchup_window)
         for instant in plan.missed:
-            reason = f"nobody was there; catchup is {config.catchup}"
+            reason = f"nobody was there; catchup is {rules.catchup}"
             if plan.missed_count > len(plan.missed) and instant == plan.missed[0]:
                 reason += f", and {plan.missed_count - len(plan.missed)} before it"
             skip = TimerSkip(TimerOutcome.MISSED, reason)
             due = Due(timer, instant, timer.next_at, now - instant, skip=skip)
             self._scope.spawn("missed", self._until_settled(due))
         for instant in plan.fire:
-            reason = "caught up" if config.catchup is not CatchUp.NONE else "scheduled"
+            reason = "caught up" if rules.catchup is not CatchUp.NONE else "scheduled"
             self._hand_over(timer, instant, reason)
         timer.last_scheduled = now
 
@@ -241,15 +241,24 @@ class TimerSource:
     def set_paused(
         self, timer_ids: Iterable[str], paused: bool, *, by: str = "", note: str = ""
     ) -> asyncio.Task[None]:
-        """Pause or resume timers: at once in memory; the task that is answered makes it durable."""
-        wanted = list(timer_ids)
-        for timer_id in wanted:
-            if timer_id not in self.timers:
-                raise TimerNotFound(subject=timer_id)
-        for timer_id in wanted:
-            self.timers[timer_id].is_paused = paused
-        write = self.ledger.set_paused(wanted, paused, by=by, note=note)
+        """Pause or resume timers, named by id or entry point: at once in memory; the task answered makes it durable.
+
+        Raises TimerNotFound: then nothing has changed.
+        """
+        wanted = [self._named(name) for name in timer_ids]
+        for timer in wanted:
+            timer.is_paused = paused
+        ids = [timer.timer_id for timer in wanted]
+        write = self.ledger.set_paused(ids, paused, by=by, note=note)
         return self._pausing.spawn("pause", _awaited(write))
+
+    def _named(self, name: str) -> Timer:
+        if name in self.timers:
+            return self.timers[name]
+        for timer in self.timers.values():
+            if timer.entry_point == name:
+                return timer
+        raise TimerNotFound(subject=name)
 
     @property
     def next_fire(self) -> Mapping[str, float]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import (
@@ -48,6 +50,29 @@ class Overlap(StrEnum):
     ALLOW_ALL = "allow_all"
 
 
+@dataclass(frozen=True, slots=True)
+class TimerRules:
+    """What a timer goes by while it runs, beside its schedule."""
+
+    run_immediately: bool
+    idle_timeout_seconds: float | None
+    overlap: Overlap | None
+    catchup: CatchUp
+    catchup_window: float
+
+    def overlap_for(self, max_concurrent: int) -> Overlap:
+        """Return the overlap policy in force: the written one, else cancel_other for one slot, else skip."""
+        if self.overlap is not None:
+            return self.overlap
+        return Overlap.CANCEL_OTHER if max_concurrent == 1 else Overlap.SKIP
+
+
+@lru_cache(maxsize=1024)
+def _one(rules: TimerRules) -> TimerRules:
+    """Return the one object that stands for these rules: thousands of timers share a few."""
+    return rules
+
+
 def _read_duration(value: object) -> float:
     if not isinstance(value, str):
         raise InvalidInput(f"{value!r} has no unit, write for example 90s, 5m or 1h30m")
@@ -80,7 +105,7 @@ class TimerConfig(BaseModel):
     idle_timeout_seconds: _Seconds | None = None
     """Skip while the graph works and was last active less than this ago; None and 0 are no gate."""
     overlap: Overlap | None = None
-    """None: derived from `max_concurrent`, see `overlap_for`."""
+    """None: derived from `max_concurrent`, see `TimerRules.overlap_for`."""
     catchup: CatchUp = CatchUp.ONE
     catchup_window: Duration = 900.0
     """How late a missed occurrence may still be fired."""
@@ -108,11 +133,18 @@ class TimerConfig(BaseModel):
         period_seconds = self.every or 60 * (self.interval_minutes or 0.0)
         return IntervalSchedule(period_seconds, anchor, zone)
 
-    def overlap_for(self, max_concurrent: int) -> Overlap:
-        """Return the overlap policy in force: the written one, else cancel_other for one slot, else skip."""
-        if self.overlap is not None:
-            return self.overlap
-        return Overlap.CANCEL_OTHER if max_concurrent == 1 else Overlap.SKIP
+    @property
+    def rules(self) -> TimerRules:
+        """What the timer goes by while it runs."""
+        return _one(
+            TimerRules(
+                self.run_immediately,
+                self.idle_timeout_seconds,
+                self.overlap,
+                self.catchup,
+                self.catchup_window,
+            )
+        )
 
     @field_validator("cron")
     @classmethod
