@@ -13,6 +13,8 @@ _ROOMS = rooms_of(
     {
         "registry": "RegisteredTool ToolRegistry",
         "function_tool": "tool",
+        "policy": "ToolPolicy",
+        "servers": "ToolServers",
     }
 )
 

@@ -17,6 +17,8 @@ from hive_daemon.errors import HiveError, NotFound, Refused
 from hive_daemon.llm.values import Tool, ToolResult, ToolUse
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.tasks import run_in_thread
+from hive_daemon.tools.mcp_values import ServerUnavailable
+from hive_daemon.tools.on_unknown import OnUnknown
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,8 @@ ERROR_CHARS = 4_000
 """Characters of a tool's exception that the model is shown."""
 
 _OUTSIDE = (ConnectionError, TimeoutError)
-"""Failures that say nothing about the model's choice; the caller must be able to tell them from others."""
+"""Failures that say nothing about the model's choice, a server that is away among them; the caller must be able to
+tell them from others."""
 
 
 class ToolOverdue(HiveError):
@@ -49,13 +52,23 @@ class WholeCall:
 class RegisteredTool:
     """A tool and what runs it. `executor` takes the arguments; it may be asynchronous.
 
-    `unavailable` says why the tool cannot be called at all; empty if it can.
+    `unavailable` says why the tool cannot be called at all; empty if it can. `server` is the MCP server that runs it.
+    `is_expected`: nothing runs it yet, a server is expected to. `on_unknown` is what becomes of a call whose result a
+    crash took.
     """
 
     tool: Tool
     executor: Callable[[dict[str, Any]], Any]
     timeout_seconds: float | None = None
     unavailable: str = ""
+    on_unknown: OnUnknown = OnUnknown.FAIL
+    server: str = ""
+    is_expected: bool = False
+
+    @property
+    def is_of_servers(self) -> bool:
+        """Whether MCP servers have the say over it."""
+        return bool(self.server) or self.is_expected
 
     @property
     def is_async(self) -> bool:
@@ -85,6 +98,16 @@ class RegistryExecutor:
     timeout_seconds: float
     clock: Clock
 
+    def timeout_of(self, name: str) -> float:
+        """Return how many seconds one call of a tool may take."""
+        entry = self.tools.get(name)
+        return (entry.timeout_seconds if entry else None) or self.timeout_seconds
+
+    def on_unknown_of(self, name: str) -> OnUnknown:
+        """Return what becomes of a call that had begun before a crash and has no result."""
+        entry = self.tools.get(name)
+        return entry.on_unknown if entry else OnUnknown.FAIL
+
     def __call__(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
         """Run one call."""
         return self.run(use) if _is_on_loop() else self._run_here(use)
@@ -111,13 +134,15 @@ class RegistryExecutor:
         if entry is None:
             known = ", ".join(sorted(self.tools)) or "none"
             raise NotFound(f"there is no tool {name!r}; there are: {known}")
+        if entry.unavailable and entry.is_of_servers:
+            raise ServerUnavailable(entry.unavailable)
         if entry.unavailable:
             raise Refused(f"{name} is unavailable: {entry.unavailable}")
         return entry
 
     async def _answer(self, use: ToolUse) -> Any:
         entry = self._entry(use.name)
-        limit = entry.timeout_seconds or self.timeout_seconds
+        limit = self.timeout_of(use.name)
         watch = asyncio.timeout(limit)
         try:
             async with watch:

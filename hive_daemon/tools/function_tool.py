@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from hive_daemon.errors import InvalidInput
 from hive_daemon.llm.values import Tool
 from hive_daemon.tools.context import execution_context
+from hive_daemon.tools.on_unknown import OnUnknown
 from hive_daemon.tools.signature import Signature
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,6 +26,7 @@ class ToolMark:
     name: str = ""
     description: str = ""
     timeout_seconds: float | None = None
+    on_unknown: OnUnknown = OnUnknown.FAIL
 
 
 @overload
@@ -33,23 +35,35 @@ def tool(description: F) -> F: ...
 
 @overload
 def tool(
-    description: str | None = None, name: str | None = None, *, timeout_seconds: float | None = None
+    description: str | None = None,
+    name: str | None = None,
+    *,
+    timeout_seconds: float | None = None,
+    on_unknown: str = OnUnknown.FAIL,
 ) -> Callable[[F], F]: ...
 
 
 def tool(
-    description: Any = None, name: str | None = None, *, timeout_seconds: float | None = None
+    description: Any = None,
+    name: str | None = None,
+    *,
+    timeout_seconds: float | None = None,
+    on_unknown: str = OnUnknown.FAIL,
 ) -> Any:
     """Mark a function as a tool, `@tool` or `@tool("what it does", name="…")`; the function stays what it is.
 
     The name defaults to the function's, the description to its docstring. `timeout_seconds` bounds one call.
+    `on_unknown` (`retry`, `fail`, `ask`) says what becomes of a call whose result a crash took: only one that may be
+    made twice should say `retry`. Raises ValueError for another word.
     """
     if callable(description):
         setattr(description, _MARK, ToolMark())
         return description
 
+    said = ToolMark(name or "", description or "", timeout_seconds, OnUnknown(on_unknown))
+
     def mark(function: F) -> F:
-        setattr(function, _MARK, ToolMark(name or "", description or "", timeout_seconds))
+        setattr(function, _MARK, said)
         return function
 
     return mark

@@ -1,4 +1,10 @@
-"""`mcp_servers.json`: which MCP servers an agent folder declares. Reading it starts nothing."""
+"""`mcp_servers.json`: which MCP servers an agent folder declares. Reading it starts nothing.
+
+Keys of a server: `command`, `args`, `env`, `cwd` (stdio) or `url`, `headers` (HTTP); `description`; `transport`, where
+it is not told by the others; `include` and `exclude`, globs of the names of its tools; `timeout`, seconds of one call;
+`connect_timeout`, seconds until its tools must be known; `disabled`. Unknown keys are left alone: other programs read
+the same file.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +41,16 @@ class McpServer:
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     description: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    call_seconds: float | None = None
+    connect_seconds: float | None = None
+    is_disabled: bool = False
+
+    def offers(self, tool: str) -> bool:
+        """Say whether a tool of the server is offered: included, by default all are, and not excluded."""
+        is_included = not self.include or any(fnmatchcase(tool, glob) for glob in self.include)
+        return is_included and not any(fnmatchcase(tool, glob) for glob in self.exclude)
 
 
 def read_mcp_config(path: Path) -> tuple[McpServer, ...]:
@@ -92,6 +109,11 @@ def server_of(name: Any, declared: Any, base: Path) -> tuple[McpServer | None, l
         url=declared.get("url", ""),
         headers=_texts(declared.get("headers")),
         description=str(declared.get("description", "")),
+        include=_globs(declared.get("include")),
+        exclude=_globs(declared.get("exclude")),
+        call_seconds=declared.get("timeout"),
+        connect_seconds=declared.get("connect_timeout"),
+        is_disabled=declared.get("disabled") is True or declared.get("enabled") is False,
     ), []
 
 
@@ -105,14 +127,22 @@ def _problems(name: Any, declared: Mapping[str, Any]) -> Iterator[str]:
     needed = "command" if _transport(declared) is McpTransport.STDIO else "url"
     if not isinstance(declared.get(needed), str) or not declared[needed]:
         yield f"{needed} is missing"
-    for key, kind, wanted in (
+    checks: tuple[tuple[str, Any, str], ...] = (
         ("args", list, "a list of texts"),
         ("env", dict, "an object of texts"),
         ("headers", dict, "an object of texts"),
         ("cwd", str, "a path"),
-    ):
+        ("include", (list, str), "a list of tool names, * stands for any text"),
+        ("exclude", (list, str), "a list of tool names, * stands for any text"),
+        ("disabled", bool, "true or false"),
+        ("enabled", bool, "true or false"),
+    )
+    for key, kind, wanted in checks:
         if declared.get(key) is not None and not isinstance(declared[key], kind):
             yield f"{key} must be {wanted}"
+    for key in ("timeout", "connect_timeout"):
+        if declared.get(key) is not None and not _is_seconds(declared[key]):
+            yield f"{key} must be a number of seconds, more than 0"
 
 
 def _transport(declared: Mapping[str, Any]) -> McpTransport:
@@ -124,3 +154,12 @@ def _transport(declared: Mapping[str, Any]) -> McpTransport:
 
 def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:
     return {str(key): str(value) for key, value in (values or {}).items()}
+
+
+def _globs(values: list[Any] | str | None) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(map(str, values or ()))
+
+
+def _is_seconds(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < float("inf")

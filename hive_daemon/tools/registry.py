@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Token
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 from hive_daemon import framework_alias
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
@@ -15,8 +16,10 @@ from hive_daemon.llm.values import Tool
 from hive_daemon.private_package import PrivatePackage
 from hive_daemon.tools.calling import RegisteredTool, RegistryExecutor, WholeCall
 from hive_daemon.tools.context import reset_execution_context, set_execution_context
+from hive_daemon.tools.data_tools import BUILT_IN
 from hive_daemon.tools.function_tool import FunctionTool, marked_functions
 from hive_daemon.tools.mcp_config import McpServer, read_mcp_config, server_of
+from hive_daemon.tools.on_unknown import OnUnknown
 
 __all__ = ["RegisteredTool", "ToolRegistry"]
 
@@ -46,14 +49,17 @@ class ToolRegistry:
         executor: Callable[[dict[str, Any]], Any],
         *,
         timeout_seconds: float | None = None,
+        on_unknown: str = OnUnknown.FAIL,
     ) -> None:
         """Add a tool; `executor` takes its arguments as a dict and may be asynchronous.
 
-        Raises InvalidInput if the tool has another name.
+        `on_unknown` (`retry`, `fail`, `ask`) says what becomes of a call whose result a crash took. Raises InvalidInput
+        if the tool has another name.
         """
         if tool.name != name:
             raise InvalidInput(f"the tool {tool.name!r} cannot be registered as {name!r}")
-        self._tools[name] = RegisteredTool(tool, executor, timeout_seconds)
+        mark = OnUnknown(on_unknown)
+        self._tools[name] = RegisteredTool(tool, executor, timeout_seconds, on_unknown=mark)
 
     def register_function(
         self,
@@ -62,6 +68,7 @@ class ToolRegistry:
         description: str | None = None,
         *,
         timeout_seconds: float | None = None,
+        on_unknown: str = OnUnknown.FAIL,
     ) -> None:
         """Add a function; its arguments are read off its signature, what it does off its docstring.
 
@@ -70,12 +77,28 @@ class ToolRegistry:
         known = name or str(getattr(function, "__name__", type(function).__name__))
         runner = FunctionTool.of(function, self._session)
         described = runner.described(known, description or "")
-        self._tools[known] = RegisteredTool(described, runner, timeout_seconds)
+        mark = OnUnknown(on_unknown)
+        self._tools[known] = RegisteredTool(described, runner, timeout_seconds, on_unknown=mark)
 
     def register_unavailable(self, name: str, reason: str) -> None:
         """Add a name that nodes ask for and that nothing can run at present; a call answers with the reason."""
         tool = Tool(name, f"Unavailable: {reason}", {"type": "object", "properties": {}})
         self._tools[name] = RegisteredTool(tool, dict, unavailable=reason)
+
+    def offer_built_ins(self, names: Iterable[str]) -> list[str]:
+        """Add those of the built-in data tools that are asked for and that the agent does not bring itself.
+
+        Returns their names.
+        """
+        found = [
+            name
+            for name in dict.fromkeys(names)
+            if name in BUILT_IN and (name not in self._tools or self._tools[name].is_of_servers)
+        ]
+        for name in found:
+            function, mark = BUILT_IN[name]
+            self.register_function(function, on_unknown=mark)
+        return found
 
     def discover_from_module(self, module_path: str | Path) -> int:
         """Execute a Python file and add its tools, see `discover`; return how many, 0 if there is no such file.
@@ -110,7 +133,11 @@ class ToolRegistry:
         marked = marked_functions(module)
         for name, (function, mark) in marked.items():
             self.register_function(
-                function, name, mark.description, timeout_seconds=mark.timeout_seconds
+                function,
+                name,
+                mark.description,
+                timeout_seconds=mark.timeout_seconds,
+                on_unknown=mark.on_unknown,
             )
         return len({*declared, *marked})
 
@@ -122,7 +149,7 @@ class ToolRegistry:
         Raises ConfigError with every problem of the file.
         """
         servers = read_mcp_config(Path(config_path).absolute())
-        self._servers.update({server.name: server for server in servers})
+        self.note_servers(servers)
         return len(servers)
 
     def register_mcp_server(self, declared: Mapping[str, Any]) -> None:
@@ -131,6 +158,10 @@ class ToolRegistry:
         if server is None:
             raise ConfigError(problems, source="MCP server")
         self._servers[server.name] = server
+
+    def note_servers(self, servers: Iterable[McpServer]) -> None:
+        """Note servers; none is started."""
+        self._servers.update({server.name: server for server in servers})
 
     @property
     def mcp_servers(self) -> tuple[McpServer, ...]:
@@ -142,14 +173,54 @@ class ToolRegistry:
     ) -> list[str]:
         """Take it that the declared servers offer these tools, as far as they are not registered.
 
-        They are unavailable: no server is started yet. Returns their names.
+        They are unavailable until `ToolServers` has started the servers. Returns their names.
         """
         missing = [name for name in dict.fromkeys(names) if name not in self._tools]
         servers = ", ".join([*self._servers, *further_servers])
+        reason = f"no MCP server offers it yet (declared: {servers})"
         for name in missing:
-            reason = f"no MCP server is started by this version of Hive (declared: {servers})"
-            self.register_unavailable(name, reason)
+            self._expect(name, reason)
         return missing
+
+    def take_from_server(self, server: str, offered: Mapping[str, RegisteredTool]) -> list[str]:
+        """Offer the tools of a server in place of those it offered before; return the names that others hold already.
+
+        A tool that it does not offer any more stays, unavailable: nodes ask for it. What the agent brings itself, and
+        what a server declared before it offers, is not replaced.
+        """
+        for name, entry in tuple(self._tools.items()):
+            if entry.server == server and name not in offered:
+                self._expect(name, f"the MCP server {server} does not offer it any more")
+        taken = []
+        for name, entry in offered.items():
+            if self._yields(name, server):
+                self._tools[name] = entry
+            else:
+                taken.append(name)
+        return taken
+
+    def _yields(self, name: str, server: str) -> bool:
+        """Say whether a name is free for the tool of a server."""
+        held = self._tools.get(name)
+        if held is None or held.is_expected or held.server == server:
+            return True
+        order = list(self._servers)
+        return held.server in order and server in order[: order.index(held.server)]
+
+    def explain_expected(self, reason: str) -> None:
+        """Say anew why the tools that are expected of servers are unavailable."""
+        for name, entry in tuple(self._tools.items()):
+            if entry.is_expected:
+                self._expect(name, reason)
+
+    def server_of(self, name: str) -> str:
+        """Return the MCP server that runs a tool, empty where none does."""
+        entry = self._tools.get(name)
+        return entry.server if entry else ""
+
+    def _expect(self, name: str, reason: str) -> None:
+        tool = Tool(name, f"Unavailable: {reason}", {"type": "object", "properties": {}})
+        self._tools[name] = RegisteredTool(tool, dict, unavailable=reason, is_expected=True)
 
     # --- asking -----------------------------------------------------------------------------
 
@@ -157,9 +228,22 @@ class ToolRegistry:
         """Return the tools by name, as models are told of them."""
         return {name: entry.tool for name, entry in self._tools.items()}
 
-    def get_executor(self) -> RegistryExecutor:
+    def equip(self, wanted: Iterable[str], given: Sequence[Tool] = ()) -> Sequence[Tool]:
+        """Get the tools ready that nodes want: the built-in ones, and those that only a declared server can offer.
+
+        Returns what is offered, as it is at each look, for those of servers come and go: the `given` ones and the tools
+        of this registry. Of two with one name the registry's comes last, and counts.
+        """
+        names = list(wanted)
+        self.offer_built_ins(names)
+        if self._servers:
+            known = {tool.name for tool in given}
+            self.expect_from_servers(name for name in names if name not in known)
+        return OfferedTools(tuple(given), self._tools)
+
+    def get_executor(self) -> OwnedExecutor:
         """Return what runs calls of these tools, also of those registered later."""
-        return RegistryExecutor(self._tools, self._timeout_seconds, self._clock)
+        return OwnedExecutor(self._tools, self._timeout_seconds, self._clock, self)
 
     def get_registered_names(self) -> list[str]:
         """Return the names."""
@@ -194,6 +278,36 @@ class ToolRegistry:
         """Forget the modules that `discover_from_module` executed. The tools stay callable."""
         while self._packages:
             self._packages.pop().close()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedExecutor(RegistryExecutor):
+    """Runs the tools of a registry, and knows which: an agent that is given the executor finds its servers there."""
+
+    registry: ToolRegistry = field(repr=False, compare=False)
+
+
+class OfferedTools(Sequence[Tool]):
+    """Tools that were given, and those of a registry, as they are at each look."""
+
+    def __init__(self, given: tuple[Tool, ...], tools: Mapping[str, RegisteredTool]) -> None:
+        self._given = given
+        self._tools = tools
+
+    def __len__(self) -> int:
+        return len(self._given) + len(self._tools)
+
+    @overload
+    def __getitem__(self, at: int) -> Tool: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Tool]: ...
+
+    def __getitem__(self, at: int | slice) -> Tool | Sequence[Tool]:
+        return list(self)[at]
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter([*self._given, *(entry.tool for entry in self._tools.values())])
 
 
 def _declared(module: ModuleType) -> dict[str, Tool]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import textwrap
 import threading
 from enum import Enum
 from typing import Annotated, Literal
@@ -531,9 +532,8 @@ def test_tools_expected_from_servers_are_unavailable_and_say_so(registry):
     assert registry.expect_from_servers(["echo", "web_search"]) == ["web_search"]
     assert registry.has_tool("web_search")
     assert list(registry.unavailable) == ["web_search"]
-    result = run(registry, use("web_search"))
-    assert result.is_error
-    assert "web_search is unavailable: no MCP server is started" in result.content
+    with pytest.raises(ConnectionError, match=r"no MCP server offers it yet \(declared: web\)"):
+        run(registry, use("web_search"))
 
 
 def test_a_faulty_server_file_is_refused_with_every_fault(registry, tmp_path):
@@ -560,3 +560,103 @@ def test_a_faulty_server_file_is_refused_with_every_fault(registry, tmp_path):
 def test_a_server_shows_no_secrets(registry):
     registry.register_mcp_server({"name": "a", "command": "x", "env": {"KEY": "hunter2hunter2"}})
     assert "hunter2" not in repr(registry.mcp_servers)
+
+
+def test_every_key_of_a_server_is_read(registry):
+    registry.register_mcp_server(
+        {
+            "name": "a",
+            "command": "x",
+            "include": "read_*",
+            "exclude": ["read_secret"],
+            "timeout": 5,
+            "connect_timeout": 2.5,
+            "disabled": True,
+        }
+    )
+    (server,) = registry.mcp_servers
+    assert (server.call_seconds, server.connect_seconds, server.is_disabled) == (5, 2.5, True)
+    offered = [name for name in ("read_page", "read_secret", "write") if server.offers(name)]
+    assert offered == ["read_page"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("timeout", 0, "timeout must be a number of seconds, more than 0"),
+        ("connect_timeout", "1", "connect_timeout must be a number of seconds, more than 0"),
+        ("timeout", True, "timeout must be a number of seconds, more than 0"),
+        ("include", 3, "include must be a list of tool names, * stands for any text"),
+        ("disabled", "no", "disabled must be true or false"),
+    ],
+)
+def test_a_key_that_is_not_what_it_must_be_is_named(registry, key, value, problem):
+    with pytest.raises(ConfigError) as caught:
+        registry.register_mcp_server({"name": "a", "command": "x", key: value})
+    assert caught.value.problems == (problem,)
+
+
+# --- what becomes of a call whose result a crash took -------------------------------------------
+
+
+def test_a_tool_fails_an_unknown_call_unless_it_says_otherwise(registry):
+    registry.register_function(lambda: 1, "plain")
+    registry.register_function(lambda: 1, "harmless", on_unknown="retry")
+    registry.register("asked", Tool("asked", ""), dict, on_unknown="ask")
+    executor = registry.get_executor()
+    marks = [executor.on_unknown_of(name) for name in ("plain", "harmless", "asked", "none")]
+    assert marks == ["fail", "retry", "ask", "fail"]
+
+
+def test_the_decorator_carries_the_mark(registry, tmp_path):
+    source = """
+        from hive_daemon.tools import tool
+
+        @tool("Look.", on_unknown="retry")
+        def look(): ...
+
+        @tool
+        def send(): ...
+    """
+    (tmp_path / "tools.py").write_text(textwrap.dedent(source))
+    registry.discover_from_module(tmp_path / "tools.py")
+    executor = registry.get_executor()
+    assert [executor.on_unknown_of(name) for name in ("look", "send")] == ["retry", "fail"]
+
+
+def test_an_unknown_mark_is_refused():
+    with pytest.raises(ValueError, match="maybe"):
+        tool("x", on_unknown="maybe")
+
+
+# --- what nodes want ----------------------------------------------------------------------------
+
+
+def test_nodes_get_built_in_tools_by_asking_for_them(registry):
+    registry.register("load_data", Tool("load_data", "own"), dict)
+    offered = registry.equip(["save_data", "load_data", "unknown"])
+    assert {each.name: each.description[:3] for each in offered} == {
+        "load_data": "own",
+        "save_data": "Sav",
+    }
+
+
+def test_what_only_a_server_can_offer_is_expected_of_it(registry):
+    registry.register_mcp_server({"name": "web", "command": "x"})
+    given = Tool("given", "")
+    offered = registry.equip(["search", "given", "save_data"], [given])
+    assert sorted(each.name for each in offered) == ["given", "save_data", "search"]
+    assert list(registry.unavailable) == ["search"]
+
+
+def test_what_is_offered_is_looked_at_anew_each_time(registry):
+    offered = registry.equip([])
+    assert list(offered) == []
+    registry.register("echo", ECHO, dict)
+    assert (len(offered), offered[0]) == (1, ECHO)
+
+
+def test_an_executor_knows_the_time_of_each_tool(registry):
+    registry.register("slow", Tool("slow", ""), dict, timeout_seconds=300)
+    executor = registry.get_executor()
+    assert (executor.timeout_of("slow"), executor.timeout_of("other")) == (300, 60)
