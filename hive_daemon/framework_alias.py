@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 OLD_NAME = "framework"
 OUR_NAME = "hive_daemon"
 
-RENAMED = {"framework.graph.validator": "hive_daemon.graph.output_validator"}
+RENAMED = {
+    "framework.graph.validator": "hive_daemon.graph.output_validator",
+    "framework.tools.worker_monitoring_tools": "hive_daemon.monitoring.tools",
+}
 """Modules that moved; all others have their old name under ours."""
 
 

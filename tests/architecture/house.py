@@ -20,7 +20,10 @@ FLOORS: list[tuple[str, int]] = [
     (r"hive_daemon\.(config|observability)", FACES),
     (r"hive_daemon\.\w+", FOUNDATION),
     (r"hive_daemon\.graph\.(goal|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
-    (r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text)", CORE),
+    (
+        r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text)",
+        CORE,
+    ),
     (r"hive_daemon\.runtime\.(entry_point|events|lifecycle|session_binding|session_state)", CORE),
     (r"hive_daemon\.runtime\.(routing|encoding|runtime_log_schemas)", CORE),
     (r"hive_daemon\.runtime\.triggers\.(cron\w*|schedule|catchup|zones|timer_config|gate)", CORE),

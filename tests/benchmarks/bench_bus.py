@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,17 +111,23 @@ async def measure(case: Case, events: int, rounds: int) -> float:
     return best
 
 
-async def main(events: int, rounds: int) -> None:
+async def show(events: int, rounds: int) -> None:
     """Print the table."""
     print(f"{'':44}{'µs/event':>10}{'events/s':>12}")
     for case in cases():
         seconds = await measure(case, events, rounds)
-        print(f"{case.name:44}{seconds * 1e6:>10.2f}{1 / seconds:>12,.0f}")
+        print(f"{case.name:44}{seconds * 1e6:>10.2f}{1 / seconds:>12,.0f}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args(arguments)
+    asyncio.run(show(chosen.events, chosen.rounds))
+    return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    asyncio.run(main(options.events, options.rounds))
+    sys.exit(main())

@@ -91,7 +91,7 @@ def test_a_written_overlap_wins_over_the_one_that_follows_from_the_slots(
     written, max_concurrent, expected
 ):
     config = TimerConfig.read({"cron": DAILY, "overlap": written})
-    assert config.overlap_for(max_concurrent) == expected
+    assert config.rules.overlap_for(max_concurrent) == expected
 
 
 @pytest.mark.parametrize(
