@@ -84,7 +84,7 @@ class Follower:
             if not is_away and self.end.get("reason") != EndReason.LAGGED:
                 note("hived went away, waiting for it to come back")
                 is_away = True
-            client, self.end = replace(self.client, patience=_patience(deadline)), {}
+            client, self.end = replace(self.client, patience=patience_until(deadline)), {}
             pause(_RECONNECT_SECONDS)
 
     def _connected(self, client: Client, deadline: float | None) -> Iterator[Message]:
@@ -118,7 +118,8 @@ class Follower:
         return True
 
 
-def _patience(deadline: float | None) -> float:
+def patience_until(deadline: float | None) -> float:
+    """Return how long a daemon that was there may be away for somebody who waits until the deadline."""
     return ABSENCE_SECONDS if deadline is None else min(ABSENCE_SECONDS, deadline - monotonic())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hive_cli.client import Request
+from hive_cli.client import Client, Request
 from hive_cli.durations import absolute, brief, monotonic, relative
 from hive_cli.failures import Failure, complain
 from hive_cli.follow import ABSENCE_SECONDS
@@ -35,18 +35,18 @@ def deadline_after(seconds: float | None) -> float | None:
     return None if seconds is None else monotonic() + seconds
 
 
-def await_execution(hive: Hive, reference: str, deadline: float | None) -> Json:
+def await_execution(client: Client, reference: str, deadline: float | None) -> Json:
     """Return the execution when it is settled, or as it is at the deadline. Raises Failure.
 
-    A daemon that goes away meanwhile is given a minute to come back.
+    A daemon that goes away meanwhile is given a minute to come back; that it is there at all is up to `client`.
     """
-    execution = hive.client.get(Route.EXECUTION, execution=reference)
+    execution = client.get(Route.EXECUTION, execution=reference)
     try:
         while not is_settled(execution):
             seconds = WAIT_SECONDS_MAX if deadline is None else deadline - monotonic()
             if seconds <= 0:
                 break
-            patient = replace(hive.client, patience=min(seconds, ABSENCE_SECONDS))
+            patient = replace(client, patience=min(seconds, ABSENCE_SECONDS))
             execution = patient.ask(_wait_request(execution, min(seconds, WAIT_SECONDS_MAX)))
     except KeyboardInterrupt:
         raise detached(execution) from None

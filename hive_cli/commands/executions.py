@@ -78,7 +78,9 @@ def wait(
 ) -> ExitCode:
     """Wait until an execution is settled, write its output, end with its exit code."""
     seconds = parse_duration(timeout) if timeout else None
-    answer = await_execution(hive, reference(execution, "execution"), deadline_after(seconds))
+    answer = await_execution(
+        hive.client, reference(execution, "execution"), deadline_after(seconds)
+    )
     return conclude(hive, answer, seconds)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
-from hive_cli.client import AnswerLost
+from hive_cli.client import AnswerLost, Client
 from hive_cli.durations import parse_duration
 from hive_cli.failures import Failure, usage
-from hive_cli.follow import Follower, Source
+from hive_cli.follow import Follower, Source, patience_until
 from hive_cli.grammar import Hive, command, single
 from hive_cli.inputs import read_input
 from hive_cli.narration import Narrator
@@ -89,9 +89,11 @@ def trigger(
         _show_accepted(hive, accepted)
         return ExitCode.OK
     deadline = deadline_after(seconds)
+    # hived was there a moment ago: if it is gone now, it is on its way back.
+    client = replace(hive.client, patience=patience_until(deadline))
     if watch.follow:
-        _narrate(hive, accepted, deadline)
-    execution = await_execution(hive, str(accepted.get("execution_id")), deadline)
+        _narrate(client, accepted, deadline)
+    execution = await_execution(client, str(accepted.get("execution_id")), deadline)
     return conclude(hive, execution, seconds)
 
 
@@ -134,7 +136,7 @@ def _show_accepted(hive: Hive, accepted: Json) -> None:
         )
 
 
-def _narrate(hive: Hive, accepted: Json, deadline: float | None) -> None:
+def _narrate(client: Client, accepted: Json, deadline: float | None) -> None:
     """Tell the execution's events on stderr until it is settled or the deadline comes."""
     source = Source(
         Route.SESSION_EVENTS.path(session=str(accepted.get("session_id"))),
@@ -143,7 +145,7 @@ def _narrate(hive: Hive, accepted: Json, deadline: float | None) -> None:
     )
     narrator = Narrator(sys.stderr)
     try:
-        for event in Follower(hive.client, source).events(deadline):
+        for event in Follower(client, source).events(deadline):
             narrator.tell(event)
     except TimeoutError:
         return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from hive_daemon.config.model import HiveConfig
 from hive_daemon.config.problems import hide_user_info
@@ -36,6 +38,25 @@ class LoadedConfig:
             (self.places[key] for each in above if (key := dotted(each)) in self.places), ""
         )
         return f"{dotted(path)}: {text}{place}"
+
+
+def secret_values(config: HiveConfig) -> list[str]:
+    """Return every secret value of a configuration, for the redactor; also those under a secret name in free places."""
+    return list(_secrets(config.model_dump(), ()))
+
+
+def _secrets(value: object, path: KeyPath) -> Iterator[str]:
+    match value:
+        case Mapping():
+            for key, inner in value.items():
+                yield from _secrets(inner, (*path, str(key)))
+        case list() | tuple():
+            for at, inner in enumerate(value):
+                yield from _secrets(inner, (*path, at))
+        case SecretStr():
+            yield value.get_secret_value()
+        case str() if is_secret(path):
+            yield value
 
 
 def effective_tree(config: HiveConfig) -> dict[str, Tree]:

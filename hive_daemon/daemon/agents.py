@@ -1,5 +1,8 @@
-"""The agents of the daemon: each an AgentRuntime of its own, sharing the process's services. A broken one is degraded,
-with its reason; the others run."""
+"""The agents of the daemon: each an AgentRuntime of its own, sharing the process's services.
+
+All are read before any is started. A broken folder degrades its agent, with the reason, and the others run; a mistake
+of hive.yaml itself starts none.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from hive_daemon.config.checks import is_open_door
-from hive_daemon.config.model import AgentConfig, EntryPointConfig, HiveConfig
+from hive_daemon.config.loaded import LoadedConfig
+from hive_daemon.config.model import AgentConfig, HiveConfig
+from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes, written_faults
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.llm.factory import make_provider
 from hive_daemon.llm.provider import LLMProvider
-from hive_daemon.runner.agent_loader import LoadedAgent, load_agent
+from hive_daemon.observability.redaction import register_secret
+from hive_daemon.runner.agent_loader import load_agent
+from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
-from hive_daemon.runtime.entry_point import EntryPointSpec
-from hive_daemon.runtime.graph_host import trigger_problems
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.tasks import to_thread
 
 logger = logging.getLogger(__name__)
+
+_HINT = "correct the file and start again; `hived --check` says whether it is right"
 
 
 class AgentState(StrEnum):
@@ -50,29 +57,55 @@ class HostedAgent:
 class AgentBook:
     """All agents of the daemon, by name."""
 
-    config: HiveConfig
+    loaded: LoadedConfig
     services: Services
     webhooks: WebhookServer
     agents: dict[str, HostedAgent] = field(default_factory=dict)
 
-    async def open(self) -> None:
-        """Load and start every agent; one that cannot be is degraded."""
-        for item in self.config.agents:
-            agent = HostedAgent(item.agent_name, item.path)
-            self.agents[agent.name] = agent
-            try:
-                agent.runtime = await self._start(item, agent)
-            except HiveError as error:
-                agent.state, agent.reason = AgentState.DEGRADED, str(error)
-                logger.error("agent is degraded", extra={"agent": agent.name, "reason": str(error)})
-            else:
-                agent.state = AgentState.READY
+    @property
+    def config(self) -> HiveConfig:
+        """The configuration in force."""
+        return self.loaded.config
 
-    async def _start(self, item: AgentConfig, agent: HostedAgent) -> AgentRuntime:
-        loaded = await to_thread(load_agent, item.path)
+    async def open(self) -> None:
+        """Load and start every agent; one that cannot be is degraded.
+
+        Raises ConfigError with every mistake that hive.yaml makes about its agents; then none was started.
+        """
+        items = self.config.agents
+        hosted = [HostedAgent(item.agent_name, item.path) for item in items]
+        self.agents.update({agent.name: agent for agent in hosted})
+        read = [await self._load(agent) for agent in hosted]
+        faults = [fault for each in written_faults(self.loaded, read) for fault in each]
+        if faults:
+            raise ConfigError(faults, hint=_HINT, source=str(self.loaded.path or ""))
+        for item, agent, folder in zip(items, hosted, read, strict=True):
+            if folder is not None:
+                await self._bring_up(item, agent, folder)
+
+    async def _load(self, agent: HostedAgent) -> LoadedAgent | None:
+        try:
+            return await to_thread(load_agent, agent.path)
+        except HiveError as error:
+            _degrade(agent, error)
+            return None
+
+    async def _bring_up(self, item: AgentConfig, agent: HostedAgent, folder: LoadedAgent) -> None:
+        try:
+            agent.runtime = await self._start(item, agent, folder)
+        except HiveError as error:
+            _degrade(agent, error)
+        else:
+            agent.state = AgentState.READY
+
+    async def _start(
+        self, item: AgentConfig, agent: HostedAgent, loaded: LoadedAgent
+    ) -> AgentRuntime:
         for warning in loaded.warnings:
             logger.warning("agent warning", extra={"agent": agent.name, "warning": warning})
         routes = webhook_routes(loaded, item)
+        for secret in secrets_of(loaded, routes):
+            register_secret(secret)
         self._check_routes(routes, item)
         runtime = AgentRuntime(
             loaded.graph,
@@ -132,63 +165,9 @@ class AgentBook:
         return self.agents.get(name)
 
 
-def entry_points(loaded: LoadedAgent, item: AgentConfig) -> list[EntryPointSpec]:
-    """Return the entry points of an agent: what the folder declares, with what hive.yaml says on top.
-
-    Raises ConfigError with every problem.
-    """
-    found = {spec.id: spec for spec in loaded.entry_points}
-    problems: list[str] = []
-    for name, written in item.entry_points.items():
-        base = found.get(name) or EntryPointSpec(id=name)
-        spec = merged(base, written)
-        if written.enabled is False:
-            found.pop(name, None)
-            continue
-        problems.extend([*spec.problems(), *trigger_problems(spec)])
-        found[name] = spec
-    if problems:
-        raise ConfigError(problems)
-    return list(found.values())
-
-
-def merged(base: EntryPointSpec, written: EntryPointConfig) -> EntryPointSpec:
-    """Return an entry point with what hive.yaml says; `trigger_config` is merged key by key, null removes a key."""
-    overrides: dict[str, Any] = {}
-    for key in (
-        "trigger_type",
-        "entry_node",
-        "isolation_level",
-        "max_concurrent",
-        "priority",
-        "session",
-        "timeout",
-    ):
-        value = getattr(written, key)
-        if value is not None:
-            overrides[key] = value.value if hasattr(value, "value") else value
-    if written.trigger_config is not None:
-        both = {**base.trigger_config, **written.trigger_config}
-        overrides["trigger_config"] = {k: v for k, v in both.items() if v is not None}
-    if written.recovery is not None and written.recovery.max_attempts is not None:
-        overrides["recovery_attempts"] = written.recovery.max_attempts
-    return base.merged(overrides)
-
-
-def webhook_routes(loaded: LoadedAgent, item: AgentConfig) -> list[dict[str, Any]]:
-    """Return the webhook routes of an agent: the folder's, and hive.yaml's on top, by path."""
-    found: dict[str, dict[str, Any]] = {
-        str(route["path"]): dict(route) for route in loaded.webhook_routes
-    }
-    for written in item.webhook_routes:
-        found[written.path] = {
-            "source_id": written.source_id,
-            "path": written.path,
-            "methods": [method.value for method in written.methods],
-            "secret": written.secret.get_secret_value() if written.secret else None,
-            "allow_insecure": written.allow_insecure,
-        }
-    return list(found.values())
+def _degrade(agent: HostedAgent, error: HiveError) -> None:
+    agent.state, agent.reason = AgentState.DEGRADED, str(error)
+    logger.error("agent is degraded", extra={"agent": agent.name, "reason": str(error)})
 
 
 def provider_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> LLMProvider:

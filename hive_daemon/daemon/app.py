@@ -6,6 +6,7 @@ with its reason, and the webhook port and the control socket listen. Stop is the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
@@ -18,9 +19,10 @@ from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.control.server import ControlServer
 from hive_daemon.daemon.agents import AgentBook
-from hive_daemon.daemon.shutdown import drain
+from hive_daemon.daemon.shutdown import Deadline, drain
 from hive_daemon.daemon.signals import StopRequest, handled
 from hive_daemon.daemon.systemd import Notifier
+from hive_daemon.errors import ConfigError
 from hive_daemon.llm.litellm_provider import preload
 from hive_daemon.observability.logging import reopen_logs
 from hive_daemon.runtime.event_log import EventLog
@@ -33,6 +35,9 @@ from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.tasks import Scope, to_thread
 
 logger = logging.getLogger(__name__)
+
+WEBHOOK_STOP_SECONDS = 1.0
+"""How long deliveries that are being answered may take when the webhook port closes."""
 
 
 @dataclass(slots=True)
@@ -80,8 +85,8 @@ class Daemon:
         ]
 
 
-async def serve(loaded: LoadedConfig, environ: Mapping[str, str]) -> None:
-    """Run the daemon until it is asked to stop.
+async def serve(loaded: LoadedConfig, environ: Mapping[str, str], deadline: Deadline) -> None:
+    """Run the daemon until it is asked to stop; from then on `deadline` runs.
 
     Raises StateLocked, the storage errors, ConfigError, and OSError if the port or the socket is taken.
     """
@@ -92,28 +97,62 @@ async def serve(loaded: LoadedConfig, environ: Mapping[str, str]) -> None:
         stack.callback(notifier.close)
         stack.enter_context(handled(stop, _reopen))
         stack.push_async_callback(scope.close)
-        daemon = await _open(loaded, stop, stack)
-        control = ControlServer(daemon)
-        await control.start()
-        stack.push_async_callback(control.stop)
-        await _watch_events(daemon, environ, stack)
-        if loaded.config.llm.preload:
-            scope.spawn("preload", to_thread(preload))
-        daemon.state = RunState.RUNNING
-        scope.spawn("signs of life", notifier.feed(daemon.clock, lambda: daemon.status_line))
-        notifier.ready()
-        logger.info(
-            "ready",
-            extra={"version": __version__, "pid": os.getpid(), "socket": str(loaded.config.socket)},
-        )
-        await stop.drain.wait()
-        daemon.state = RunState.DRAINING
-        notifier.stopping()
-        await drain(daemon, notifier)
+        daemon = await _started(loaded, environ, stop, scope, stack)
+        if daemon is not None:
+            await _run(daemon, notifier, scope, deadline)
     logger.info("stopped")
 
 
+async def _started(
+    loaded: LoadedConfig,
+    environ: Mapping[str, str],
+    stop: StopRequest,
+    scope: Scope,
+    stack: AsyncExitStack,
+) -> Daemon | None:
+    """Open everything; None if the daemon is asked to stop before it is ready."""
+    starting = asyncio.current_task()
+    assert starting is not None
+    watching = scope.spawn("stop while starting", _cancel_when_asked(stop, starting))
+    try:
+        daemon = await _open(loaded, stop, stack)
+        await _watch_events(daemon, environ, stack)
+    except asyncio.CancelledError:
+        if not stop.drain.is_set():
+            raise
+        starting.uncancel()
+        logger.info("stopped before it was ready")
+        return None
+    finally:
+        watching.cancel()
+    begin_work(daemon.services)
+    return daemon
+
+
+async def _cancel_when_asked(stop: StopRequest, starting: asyncio.Task[None]) -> None:
+    await stop.drain.wait()
+    starting.cancel()
+
+
+async def _run(daemon: Daemon, notifier: Notifier, scope: Scope, deadline: Deadline) -> None:
+    config = daemon.loaded.config
+    if config.llm.preload:
+        scope.spawn("preload", to_thread(preload))
+    daemon.state = RunState.RUNNING
+    scope.spawn("signs of life", notifier.feed(daemon.clock, lambda: daemon.status_line))
+    notifier.ready()
+    logger.info(
+        "ready",
+        extra={"version": __version__, "pid": os.getpid(), "socket": str(config.socket)},
+    )
+    await daemon.stop.drain.wait()
+    daemon.state = RunState.DRAINING
+    notifier.stopping()
+    await drain(daemon, notifier, deadline)
+
+
 async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) -> Daemon:
+    """Open everything and listen; no node runs before that has worked."""
     config = loaded.config
     settings = ServiceSettings(
         state_dir=config.state_dir,
@@ -125,13 +164,16 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     await take_over(services)
     address = config.http.listen
     webhooks = WebhookServer(None, WebhookServerConfig(address.host, address.port))
-    agents = AgentBook(config, services, webhooks)
+    agents = AgentBook(loaded, services, webhooks)
+    daemon = Daemon(loaded, services, agents, webhooks, stop)
+    control = ControlServer(daemon)
+    await control.start()
+    stack.push_async_callback(control.stop)
     stack.push_async_callback(agents.drain, 0.0)
     await agents.open()
     await webhooks.start()
-    stack.push_async_callback(webhooks.stop)
-    begin_work(services)
-    return Daemon(loaded, services, agents, webhooks, stop)
+    stack.push_async_callback(webhooks.stop, WEBHOOK_STOP_SECONDS)
+    return daemon
 
 
 async def _watch_events(daemon: Daemon, environ: Mapping[str, str], stack: AsyncExitStack) -> None:
@@ -145,5 +187,9 @@ async def _watch_events(daemon: Daemon, environ: Mapping[str, str], stack: Async
 
 
 def _reopen() -> None:
-    reopen_logs()
-    logger.info("logs reopened")
+    try:
+        reopen_logs()
+    except ConfigError as error:
+        logger.error("the log goes on in the file that it had", extra={"error": str(error)})
+    else:
+        logger.info("logs reopened")

@@ -6,24 +6,31 @@ from dataclasses import replace
 
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import AgentConfig
-from hive_daemon.daemon.agents import entry_points, webhook_routes
+from hive_daemon.daemon.overlay import entry_points, written_faults
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.agent_check import FolderReport, inspect_folder
+from hive_daemon.runner.loaded_agent import LoadedAgent
 
 
 def check_agents(loaded: LoadedConfig) -> list[FolderReport]:
     """Check every agent of a configuration. Code is executed: call it in a process of its own."""
-    return [_check(item) for item in loaded.config.agents]
+    items = loaded.config.agents
+    inspected = [inspect_folder(item.path) for item in items]
+    faults = written_faults(loaded, [agent for _, agent in inspected])
+    reports = []
+    for item, (report, agent), mistakes in zip(items, inspected, faults, strict=True):
+        errors = (*report.errors, *mistakes)
+        if agent is not None:
+            errors = (*errors, *(() if mistakes else _own_faults(agent, item)))
+            agent.close()
+        reports.append(replace(report, name=item.agent_name, errors=errors))
+    return reports
 
 
-def _check(item: AgentConfig) -> FolderReport:
-    report, agent = inspect_folder(item.path)
-    errors = list(report.errors)
-    if agent is not None:
-        try:
-            entry_points(agent, item)
-            webhook_routes(agent, item)
-        except ConfigError as error:
-            errors.extend(error.problems)
-        agent.close()
-    return replace(report, name=item.agent_name, errors=tuple(errors))
+def _own_faults(agent: LoadedAgent, item: AgentConfig) -> tuple[str, ...]:
+    """Return what the folder gets wrong about entry points that hive.yaml also names."""
+    try:
+        entry_points(agent, item)
+    except ConfigError as error:
+        return error.problems
+    return ()

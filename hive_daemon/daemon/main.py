@@ -28,20 +28,37 @@ EXIT_BUSY = 69
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
 
+_BUSY_HINT = "stop what is there, or choose another place: http.listen, --socket"
+
 logger = logging.getLogger("hive_daemon")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `hived`; the process ends with the documented exit code."""
     arguments = _parser().parse_args(argv)
+    code = EXIT_CRASH
     try:
         code = _run(arguments)
     except ConfigError as error:
         code = _complain(error, EXIT_CONFIG)
+    except HiveError as error:
+        code = _complain(error, EXIT_CRASH)
+    finally:
+        _leave(code)
+
+
+def _leave(code: int) -> None:
+    """End the process; what nobody caught is logged first."""
+    escaped = sys.exception()
+    if escaped is not None:
+        sys.excepthook(type(escaped), escaped, escaped.__traceback__)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads of cancelled calls may still be blocked; everything is committed, so nothing waits for them.
-    os._exit(code) if threading.active_count() > 1 else sys.exit(code)
+    if threading.active_count() > 1:
+        # Threads of cancelled calls may still be blocked; everything is committed, so nothing waits for them.
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     from hive_daemon.config.load import load_config
+    from hive_daemon.config.loaded import secret_values
     from hive_daemon.config.sources import ConfigSources
     from hive_daemon.observability.logging import configure_logging
 
@@ -77,7 +95,12 @@ def _run(arguments: argparse.Namespace) -> int:
         from hive_daemon.daemon.check import check
 
         return check(loaded)
-    configure_logging(config.log.level.value, config.log.format.value)
+    configure_logging(
+        config.log.level.value,
+        config.log.format.value,
+        file=config.log.file,
+        secrets=secret_values(config),
+    )
     _log_what_escapes()
     for warning in loaded.warnings:
         logger.warning("configuration", extra={"warning": warning})
@@ -89,19 +112,29 @@ def _serve(loaded: object) -> int:
 
     from hive_daemon.config.loaded import LoadedConfig
     from hive_daemon.daemon.app import serve
+    from hive_daemon.daemon.shutdown import GRACE_SECONDS, Deadline
 
     assert isinstance(loaded, LoadedConfig)
+    deadline = Deadline()
     try:
+        # The deadline holds over the end of the runner too: that waits for tasks that were left behind.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(loaded, os.environ))
+            try:
+                runner.run(serve(loaded, os.environ, deadline))
+            finally:
+                deadline.crash = sys.exception()
+                if deadline.crash is not None:
+                    deadline.set(GRACE_SECONDS)
     except StateLocked as error:
         return _complain(error, EXIT_LOCKED)
     except (StorageCorrupt, StorageTooNew, ConfigError) as error:
         return _complain(error, EXIT_CONFIG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _complain(HiveError(str(error), hint="stop what listens there"), EXIT_BUSY)
+            return _complain(HiveError(error.strerror or str(error), hint=_BUSY_HINT), EXIT_BUSY)
         raise
+    finally:
+        deadline.clear()
     return EXIT_OK
 
 

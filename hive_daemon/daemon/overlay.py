@@ -1,0 +1,152 @@
+"""What hive.yaml lays over an agent folder: its entry points and webhook routes, and what is wrong with that.
+
+A mistake that hive.yaml makes is the operator's and stops the start; one that the folder makes by itself degrades the
+agent. Everything here is a function of what was read; nothing is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from hive_daemon.config.loaded import LoadedConfig
+from hive_daemon.config.model import AgentConfig, EntryPointConfig
+from hive_daemon.config.tree import KeyPath
+from hive_daemon.errors import ConfigError
+from hive_daemon.runner.loaded_agent import LoadedAgent
+from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
+from hive_daemon.runtime.graph_host import trigger_problems
+
+_TRIGGER = "trigger_config"
+_TIMES = frozenset({"cron", "interval_minutes", "every"})
+"""Keys that only a timer has."""
+
+_COPIED = (
+    "trigger_type",
+    "entry_node",
+    "isolation_level",
+    "max_concurrent",
+    "priority",
+    "session",
+    "timeout",
+)
+
+
+def entry_points(agent: LoadedAgent, item: AgentConfig) -> list[EntryPointSpec]:
+    """Return the entry points of an agent: what the folder declares, with what hive.yaml says on top.
+
+    Raises ConfigError with every problem.
+    """
+    found = {spec.id: spec for spec in agent.entry_points}
+    for name, written in item.entry_points.items():
+        if written.enabled is False:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name) or EntryPointSpec(id=name), written)
+    laid = [found[name] for name in item.entry_points if name in found]
+    problems = [problem for spec in laid for problem in _problems(spec)]
+    if problems:
+        raise ConfigError(problems)
+    return list(found.values())
+
+
+def merged(base: EntryPointSpec, written: EntryPointConfig) -> EntryPointSpec:
+    """Return an entry point with what hive.yaml says; `trigger_config` is merged key by key, null removes a key."""
+    overrides: dict[str, Any] = {}
+    for key in _COPIED:
+        value = getattr(written, key)
+        if value is not None:
+            overrides[key] = value.value if hasattr(value, "value") else value
+    if written.trigger_config is not None:
+        both = {**base.trigger_config, **written.trigger_config}
+        overrides[_TRIGGER] = {k: v for k, v in both.items() if v is not None}
+    if written.recovery is not None and written.recovery.max_attempts is not None:
+        overrides["recovery_attempts"] = written.recovery.max_attempts
+    return base.merged(overrides)
+
+
+def webhook_routes(agent: LoadedAgent, item: AgentConfig) -> list[dict[str, Any]]:
+    """Return the webhook routes of an agent: the folder's, and hive.yaml's on top, by path."""
+    found: dict[str, dict[str, Any]] = {
+        str(route["path"]): dict(route) for route in agent.webhook_routes
+    }
+    for written in item.webhook_routes:
+        found[written.path] = {
+            "source_id": written.source_id,
+            "path": written.path,
+            "methods": [method.value for method in written.methods],
+            "secret": written.secret.get_secret_value() if written.secret else None,
+            "allow_insecure": written.allow_insecure,
+        }
+    return list(found.values())
+
+
+def written_faults(loaded: LoadedConfig, agents: Sequence[LoadedAgent | None]) -> list[list[str]]:
+    """Return for each agent of the configuration, in its order, what hive.yaml itself gets wrong, as sentences.
+
+    `agents` are the folders as they were read, None for one that could not be: of that only what needs no folder to be
+    wrong is told.
+    """
+    return [
+        [loaded.sentence(path, text) for path, text in _faults(at, item, agent)]
+        for at, (item, agent) in enumerate(zip(loaded.config.agents, agents, strict=True))
+    ]
+
+
+def _faults(at: int, item: AgentConfig, agent: LoadedAgent | None) -> Iterator[tuple[KeyPath, str]]:
+    declared = {spec.id: spec for spec in agent.entry_points} if agent is not None else {}
+    for name, written in item.entry_points.items():
+        if written.enabled is False:
+            continue
+        where: KeyPath = ("agents", at, "entry_points", name)
+        base = declared.get(name)
+        spec = merged(base or EntryPointSpec(id=name), written)
+        if agent is None:
+            yield from _lone_faults(where, spec)
+            continue
+        known = set() if base is None else set(_problems(base))
+        for problem in _problems(spec):
+            if problem not in known:
+                yield _placed(where, spec, problem)
+        if written.entry_node is not None:
+            yield from _unknown_node(where, written.entry_node, agent)
+
+
+def _lone_faults(where: KeyPath, spec: EntryPointSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is wrong with the keys that are written, whatever the folder may add to them."""
+    if _TIMES & set(spec.trigger_config):
+        spec = spec.merged({"trigger_type": TriggerType.TIMER})
+    for problem in _problems(spec):
+        path, text = _placed(where, spec, problem)
+        if path[-1] in spec.trigger_config:
+            yield path, text
+
+
+def _unknown_node(where: KeyPath, name: str, agent: LoadedAgent) -> Iterator[tuple[KeyPath, str]]:
+    nodes = [node.id for node in agent.graph.nodes]
+    if name not in nodes:
+        near = get_close_matches(name, nodes, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"its nodes are {', '.join(nodes)}"
+        yield (*where, "entry_node"), f'"{name}" is no node of the agent\'s graph, {remedy}'
+
+
+def _problems(spec: EntryPointSpec) -> list[str]:
+    return [*spec.problems(), *trigger_problems(spec)]
+
+
+def _placed(where: KeyPath, spec: EntryPointSpec, problem: str) -> tuple[KeyPath, str]:
+    """Split the sentence about an entry point into the key that it is about and the rest."""
+    told = problem.removeprefix(f"entry point {spec.id!r}: ")
+    key, colon, text = told.partition(": ")
+    if colon and " " not in key:
+        return (*where, *key.split(".")), text
+    if told.startswith(f"{_TRIGGER}."):
+        return (*where, _TRIGGER), told.removeprefix(f"{_TRIGGER}.")
+    return where, told
+
+
+def secrets_of(agent: LoadedAgent, routes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the secret values that an agent folder brings along, and those of its routes."""
+    values = [agent.llm.api_key, *(route.get("secret") for route in routes)]
+    return [str(value) for value in values if value]
