@@ -26,8 +26,10 @@ from pydantic import (
     model_validator,
 )
 
+from hive_daemon.config import webhook_keys as keys
 from hive_daemon.config.addresses import ListenAddress, parse_listen
 from hive_daemon.ids import is_name
+from hive_daemon.llm.transport import Transport
 
 MAX_SOCKET_BYTES = 107
 """The longest path of a Unix socket on Linux (sun_path without its closing zero)."""
@@ -191,6 +193,8 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Folder = Annotated[Path, Field(strict=False), BeforeValidator(_check_path)]
 Socket = Annotated[Folder, AfterValidator(_check_socket)]
 Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
+ApiKey = Annotated[Secret, AfterValidator(_check_api_key)]
+ApiBase = Annotated[str, AfterValidator(_check_url)]
 Listen = Annotated[ListenAddress, BeforeValidator(_check_listen), PlainSerializer(str)]
 LevelChoice = Annotated[LogLevel, Field(strict=False), BeforeValidator(_upper)]
 MethodChoice = Annotated[HttpMethod, Field(strict=False), BeforeValidator(_upper)]
@@ -235,16 +239,65 @@ class EntryPointConfig(Section):
     recovery: EntryPointRecoveryConfig | None = None
 
 
+class FallbackConfig(Section):
+    """A model that is asked when those before it did not answer; a bare text is its name.
+
+    Without a key and an address it shares those of the first model if the service is the same.
+    """
+
+    SHORTHAND: ClassVar[str | None] = "model"
+
+    model: Annotated[str, Field(min_length=1)]
+    api_key: ApiKey | None = None
+    api_base: ApiBase | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
+
+
 class WebhookRouteConfig(Section):
-    """A path that takes webhooks and publishes them as events of `source_id`."""
+    """A path that takes webhooks and publishes them as events of `source_id`.
+
+    What the values mean is `runtime.webhook_route`'s; here they stay as they are written.
+    """
 
     source_id: Name
     path: Annotated[str, AfterValidator(_check_webhook_path)]
     methods: Annotated[tuple[MethodChoice, ...], Field(strict=False, min_length=1)] = (
         HttpMethod.POST,
     )
+    verify: keys.Scheme | None = None
     secret: Secret | None = None
+    secrets: Annotated[tuple[Secret, ...], Field(strict=False)] | None = None
+    hmac: keys.Mac | None = None
+    tolerance: keys.Duration | None = None
+    max_body: keys.Size | None = None
+    read_timeout: keys.Duration | None = None
+    rate: keys.RequestRate | None = None
+    allow_ips: keys.Networks | None = None
+    headers: keys.Headers | None = None
+    filters: keys.Filters | None = None
+    input: keys.Inputs | None = None
+    dedupe: keys.PlaceText | None = None
+    coalesce: keys.Coalescing | None = None
+    respond: keys.Answering | None = None
     allow_insecure: bool = False
+
+    @model_validator(mode="after")
+    def _check_together(self) -> WebhookRouteConfig:
+        keys.check_route(self.written())
+        return self
+
+    def written(self) -> dict[str, Any]:
+        """Return the route as `runtime.webhook_route.route_of` reads it, with its secrets."""
+        return {
+            **self.model_dump(exclude_none=True),
+            "methods": [method.value for method in self.methods],
+            "secret": self.secret.get_secret_value() if self.secret else None,
+            "secrets": [secret.get_secret_value() for secret in self.secrets or ()],
+        }
 
 
 class AgentConfig(Section):
@@ -255,6 +308,7 @@ class AgentConfig(Section):
     path: Folder
     name: Name | None = None
     model: Annotated[str, Field(min_length=1)] | None = None
+    fallbacks: Annotated[tuple[FallbackConfig, ...], Field(strict=False)] | None = None
     entry_points: dict[Name, EntryPointConfig] = Field(default_factory=dict)
     webhook_routes: Annotated[tuple[WebhookRouteConfig, ...], Field(strict=False)] = ()
 
@@ -282,20 +336,26 @@ class ShutdownConfig(Section):
 
 
 class LogConfig(Section):
-    """What is logged, and how."""
+    """What is logged, how, and where: in `file`, else on stderr."""
 
     level: LevelChoice = LogLevel.INFO
     format: Annotated[LogFormat, Field(strict=False)] = LogFormat.AUTO
+    file: Folder | None = None
 
 
 class LlmConfig(Section):
-    """The model that agents use when they name none."""
+    """The model that agents use when they name none, and how models are called."""
 
     model: str = ""
-    api_key: Annotated[Secret, AfterValidator(_check_api_key)] | None = None
-    api_base: Annotated[str, AfterValidator(_check_url)] | None = None
+    api_key: ApiKey | None = None
+    api_base: ApiBase | None = None
+    fallbacks: Annotated[tuple[FallbackConfig, ...], Field(strict=False)] = ()
+    transport: Annotated[Transport, Field(strict=False)] = Transport.AUTO
     preload: bool = False
     timeout_seconds: Seconds = 600.0
+    ttft_timeout_seconds: Seconds = 120.0
+    stream_idle_timeout_seconds: Seconds = 60.0
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
 class CheckpointsConfig(Section):

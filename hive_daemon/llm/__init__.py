@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hive_daemon.llm.factory import make_provider
+    from hive_daemon.llm.fallbacks import FallbackProvider
     from hive_daemon.llm.litellm_provider import LiteLLMProvider
     from hive_daemon.llm.mock import MockLLMProvider
+    from hive_daemon.llm.openai_provider import OpenAIProvider
     from hive_daemon.llm.provider import (
         LLMProvider,
         LLMResponse,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         ReasoningStartEvent,
         StreamErrorEvent,
         StreamEvent,
+        StreamResetEvent,
         TextDeltaEvent,
         TextEndEvent,
         ToolCallEvent,
@@ -34,16 +37,19 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "FallbackProvider",
     "FinishEvent",
     "LLMProvider",
     "LLMResponse",
     "LiteLLMProvider",
     "MockLLMProvider",
+    "OpenAIProvider",
     "ReasoningDeltaEvent",
     "ReasoningStartEvent",
     "ScriptedProvider",
     "StreamErrorEvent",
     "StreamEvent",
+    "StreamResetEvent",
     "TextDeltaEvent",
     "TextEndEvent",
     "Tool",
@@ -56,8 +62,10 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "FallbackProvider": "fallbacks",
     "LiteLLMProvider": "litellm_provider",
     "MockLLMProvider": "mock",
+    "OpenAIProvider": "openai_provider",
     "ScriptedProvider": "scripted",
     "make_provider": "factory",
 } | dict.fromkeys(

@@ -24,12 +24,14 @@ from hive_daemon.llm.stream_events import (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost, in tokens."""
+    """What an answer cost, in tokens; `is_estimated` if the service did not count."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Assembler:
         self._thinks = False
         self._calls: list[_OpenCall] = []
         self._stop_reason = ""
-        self._usage = Usage()
+        self._heard_chars = 0
+        self.usage: Usage | None = None
         self.delivered = False
 
     @property
@@ -84,15 +87,27 @@ class Assembler:
         """Take a piece; return the events to hand out at once."""
         self._model = piece.model or self._model
         self._stop_reason = piece.stop_reason or self._stop_reason
-        self._usage = piece.usage or self._usage
+        self.usage = piece.usage or self.usage
+        self._heard_chars += len(piece.text) + len(piece.reasoning)
         for fragment in piece.fragments:
             self._add(fragment)
         events = [*self._think(piece.reasoning), *self._say(piece.text)]
         self.delivered = self.delivered or bool(events)
         return events
 
-    def finish(self) -> list[StreamEvent]:
+    @property
+    def model(self) -> str:
+        """Who answers, as the service says."""
+        return self._model
+
+    @property
+    def heard_chars(self) -> int:
+        """How many characters the model wrote: text, reasoning and tool calls."""
+        return self._heard_chars
+
+    def finish(self, cost_usd: float | None = None) -> list[StreamEvent]:
         """Return the events that end the answer."""
+        usage = self.usage or Usage()
         end: list[StreamEvent] = [TextEndEvent(full_text=self._text)] if self._text else []
         calls = [
             ToolCallEvent(
@@ -104,11 +119,14 @@ class Assembler:
         ]
         finish = FinishEvent(
             stop_reason=self._stop_reason,
-            input_tokens=self._usage.input_tokens,
-            output_tokens=self._usage.output_tokens,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
             model=self._model,
-            cached_tokens=self._usage.cached_tokens,
-            reasoning_tokens=self._usage.reasoning_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            is_estimated=usage.is_estimated,
+            cost_usd=cost_usd,
         )
         return [*end, *calls, finish]
 
@@ -126,6 +144,7 @@ class Assembler:
         return [TextDeltaEvent(content=text, snapshot=self._text)]
 
     def _add(self, fragment: CallFragment) -> None:
+        self._heard_chars += len(fragment.name) + len(fragment.arguments)
         call = self._open_call(fragment)
         if call is None:
             call = _OpenCall(fragment.index, fragment.id, fragment.name)

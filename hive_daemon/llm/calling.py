@@ -1,87 +1,132 @@
 """The road of a model call that every transport shares: tries, deadlines, and putting the answer together.
 
-A transport gives two things: pieces of a streamed answer, or a whole one; and it raises `CallUnavailable` or
-`CallRejected`. Laws, for a streamed answer: the events are those of one try only; a try that failed before it handed
-anything out leaves no trace; after that the failure is raised with `delivered` set, and the receiver decides.
+A transport gives two things: the pieces of a streamed answer, or a whole one; and it raises `CallUnavailable` or
+`CallRejected`. Laws, for a streamed answer: without resets the events are those of one try only, and a try that failed
+after it handed something out is the last; with resets each further try begins with a `StreamResetEvent`. Either way the
+calls of a broken try never come out, and an answer whose end was told is complete, whatever the connection does then.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from hive_daemon.llm.assembly import Assembler, Piece
+from hive_daemon.llm.billing import Bill
 from hive_daemon.llm.failures import HINTS, CallFailure, CallRejected, CallUnavailable, FailureKind
 from hive_daemon.llm.limits import Attempts
-from hive_daemon.llm.stream_events import StreamEvent
+from hive_daemon.llm.provider import Gathered
+from hive_daemon.llm.stream_events import StreamEvent, StreamResetEvent
+from hive_daemon.llm.values import LLMResponse
 
-T = TypeVar("T")
+Pieces = AsyncGenerator[tuple[Piece, ...], None]
+"""The pieces of an answer, as many at a time as arrived together."""
 
-OpenPieces = Callable[[], AsyncGenerator[Piece, None]]
-"""Sends the request and yields the pieces of the answer; closing the generator gives the connection back."""
+OpenPieces = Callable[[], Pieces]
+"""Sends the request and yields the pieces; closing the generator gives the connection back."""
 
 
-async def whole_answer(attempts: Attempts, send: Callable[[], Awaitable[T]]) -> T:
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that came at once; `raw` is what the transport received."""
+
+    piece: Piece
+    raw: Any = None
+
+
+async def whole_answer(
+    attempts: Attempts, bill: Bill, send: Callable[[], Awaitable[Whole]]
+) -> LLMResponse:
     """Send until an answer comes. Raises CallUnavailable or CallRejected."""
     while True:
         failure: CallFailure
         try:
-            return await attempts.within(attempts.limits.answer_timeout, "answer", send())
+            whole = await attempts.within(attempts.limits.answer_timeout, "answer", send())
         except (CallUnavailable, CallRejected) as error:
             failure = error
+        else:
+            return await _response(attempts.model, bill, whole)
         await attempts.next(failure)
 
 
+async def _response(model: str, bill: Bill, whole: Whole) -> LLMResponse:
+    assembler, gathered = Assembler(model), Gathered()
+    for event in [*assembler.feed(whole.piece), *await bill.ending(assembler)]:
+        gathered.take(event)
+    return gathered.response(whole.raw)
+
+
 async def streamed_answer(
-    attempts: Attempts, open_pieces: OpenPieces
+    attempts: Attempts, bill: Bill, open_pieces: OpenPieces, *, resets: bool
 ) -> AsyncGenerator[StreamEvent, None]:
     """Stream until an answer is complete. Raises CallUnavailable or CallRejected."""
     while True:
-        answer = _Try(attempts, open_pieces())
+        answer = _Try(attempts, bill, open_pieces())
         async with aclosing(answer.events()) as events:
             async for event in events:
                 yield event
-        if answer.failure is None:
+        failure = answer.failure
+        if failure is None:
             return
-        await attempts.next(answer.failure)
+        if answer.delivered and not resets:
+            raise failure
+        pause = attempts.pause_after(failure)
+        if resets:
+            yield StreamResetEvent(
+                attempt=attempts.number + 1,
+                model=attempts.model,
+                reason=str(failure),
+                pause_seconds=round(pause, 3),
+            )
+        await attempts.wait(pause)
 
 
 class _Try:
     """One try of a streamed answer: its events, and afterwards why it failed, if it did."""
 
-    def __init__(self, attempts: Attempts, pieces: AsyncGenerator[Piece, None]) -> None:
+    def __init__(self, attempts: Attempts, bill: Bill, pieces: Pieces) -> None:
         self.failure: CallFailure | None = None
         self._attempts = attempts
+        self._bill = bill
         self._pieces = pieces
         self._assembler = Assembler(attempts.model)
 
+    @property
+    def delivered(self) -> bool:
+        """Whether something was handed out."""
+        return self._assembler.delivered
+
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        try:
-            async with aclosing(self._deltas()) as deltas:
-                async for event in deltas:
-                    yield event
-        except (CallUnavailable, CallRejected) as error:
-            self.failure = error
-        if self.failure is None and not self._assembler.is_complete:
-            self.failure = broken_off(self._attempts.model)
-        if isinstance(self.failure, CallUnavailable):
-            self.failure.delivered = self._assembler.delivered
+        limits = self._attempts.limits
+        async with aclosing(self._pieces):
+            batch = await self._next("first piece of an answer", limits.ttft_timeout)
+            while batch:
+                for piece in batch:
+                    for event in self._assembler.feed(piece):
+                        yield event
+                batch = await self._next("further piece", limits.stream_idle_timeout)
+        self._judge()
         if self.failure is None:
-            for event in self._assembler.finish():
+            for event in await self._bill.ending(self._assembler):
                 yield event
 
-    async def _deltas(self) -> AsyncGenerator[StreamEvent, None]:
-        async with aclosing(self._pieces):
-            piece = await self._next("first piece of an answer", self._attempts.limits.ttft_timeout)
-            while piece is not None:
-                for event in self._assembler.feed(piece):
-                    yield event
-                piece = await self._next("further piece", self._attempts.limits.stream_idle_timeout)
+    async def _next(self, what: str, seconds: float) -> tuple[Piece, ...] | None:
+        """Wait for pieces, None at the end; no deadline runs while the receiver works on them."""
+        try:
+            return await self._attempts.within(seconds, what, anext(self._pieces, None))
+        except (CallUnavailable, CallRejected) as error:
+            self.failure = error
+            return None
 
-    async def _next(self, what: str, seconds: float) -> Piece | None:
-        """Wait for a piece; no deadline runs while the receiver works on one."""
-        return await self._attempts.within(seconds, what, anext(self._pieces, None))
+    def _judge(self) -> None:
+        if self._assembler.is_complete:
+            self.failure = None
+        elif self.failure is None:
+            self.failure = broken_off(self._attempts.model)
+        if isinstance(self.failure, CallUnavailable):
+            self.failure.delivered = self.delivered
 
 
 def broken_off(model: str) -> CallUnavailable:

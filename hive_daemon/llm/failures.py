@@ -83,7 +83,17 @@ HINTS = {
 QUOTA_CODES = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 )
-CONTEXT_CODES = frozenset({"context_length_exceeded", "context_window_exceeded"})
+CONTEXT_CODES = frozenset(
+    {"context_length_exceeded", "context_window_exceeded", "exceed_context_size_error"}
+)
+KINDS_OF_CODES = (
+    dict.fromkeys(QUOTA_CODES, FailureKind.QUOTA)
+    | dict.fromkeys(CONTEXT_CODES, FailureKind.CONTEXT_LENGTH)
+    | dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), FailureKind.RATE_LIMITED)
+    | dict.fromkeys(("invalid_api_key", "authentication_error"), FailureKind.AUTH)
+    | dict.fromkeys(("invalid_request_error", "model_not_found"), FailureKind.BAD_REQUEST)
+)
+"""What the words mean that services give their errors, where no status says it."""
 RETRYABLE_STATUSES = frozenset({408, 409, 425})
 
 
@@ -113,9 +123,29 @@ def kind_of_status(status: int, code: str = "") -> FailureKind:
         return FailureKind.RATE_LIMITED
     if status in (401, 403):
         return FailureKind.AUTH
-    if 400 <= status < 500 and status not in RETRYABLE_STATUSES:
+    if 300 <= status < 500 and status not in RETRYABLE_STATUSES:
         return FailureKind.BAD_REQUEST
     return FailureKind.TRANSIENT
+
+
+def kind_of_body(status: int | None, error: Mapping[str, object]) -> FailureKind:
+    """Name the kind of an error as the protocol writes it: `code`, `type` and `param`, beside a status if there is one.
+
+    Some services put the status into `code`; an error inside a stream has no other. vLLM says of a conversation that is
+    too long only which parameter is at fault.
+    """
+    if error.get("param") == "input_tokens" and status in (None, 400):
+        return FailureKind.CONTEXT_LENGTH
+    words = [word for name in ("code", "type") if isinstance(word := error.get(name), str)]
+    number = error.get("code")
+    known = next((word for word in words if word in QUOTA_CODES | CONTEXT_CODES), "")
+    if status is None and isinstance(number, int) and 400 <= number < 600:
+        status = number
+    if status is not None or known:
+        return kind_of_status(500 if status is None else status, known)
+    return next(
+        (KINDS_OF_CODES[word] for word in words if word in KINDS_OF_CODES), FailureKind.TRANSIENT
+    )
 
 
 def failure_kind(error: BaseException) -> FailureKind | None:
@@ -132,6 +162,16 @@ def failure_kind(error: BaseException) -> FailureKind | None:
         return FailureKind.TRANSIENT
     status = getattr(error, "status_code", None)
     return kind_of_status(status) if isinstance(status, int) else None
+
+
+def as_failure(error: BaseException, subject: str = "") -> CallFailure:
+    """Return any failed call as one of the two failures of the port; what has no kind counts as transient."""
+    if isinstance(error, CallFailure):
+        return error
+    kind = failure_kind(error) or FailureKind.TRANSIENT
+    failure = call_failure(kind, str(error) or type(error).__name__, subject=subject)
+    failure.hint = getattr(error, "hint", "") or failure.hint
+    return failure
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:

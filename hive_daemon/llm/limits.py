@@ -2,8 +2,7 @@
 
 The deadlines are ours, on any provider library, because the libraries' own are not kept (a stalled stream can hold a
 connection for hours). Laws: a call ends within `total_timeout`; it makes at most `max_attempts` tries and begins none
-after `retry_window`; only `transient` and `rate_limited` failures are tried again, and nothing whose pieces were handed
-out.
+after `retry_window`; only `transient` and `rate_limited` failures are tried again.
 """
 
 from __future__ import annotations
@@ -77,12 +76,13 @@ def pause_before_next(
     with each try, so that calls refused together do not come back together.
     Source: AWS Architecture Blog, "Exponential Backoff And Jitter", 2015.
     """
-    if isinstance(failure, CallRejected) or failure.delivered or attempt >= limits.max_attempts:
+    if isinstance(failure, CallRejected) or attempt >= limits.max_attempts:
         return None
     ceiling = min(limits.backoff_max, limits.backoff_base * 2.0 ** (attempt - 1))
     asked = failure.retry_after_seconds
     pause = roll * ceiling + min(asked or 0.0, limits.retry_after_cap)
-    return pause if elapsed_seconds + pause <= limits.retry_window else None
+    last = min(limits.retry_window, limits.total_timeout)
+    return pause if elapsed_seconds + pause <= last else None
 
 
 class Attempts:
@@ -104,6 +104,10 @@ class Attempts:
 
     async def next(self, failure: CallFailure) -> None:
         """Wait for the next try, or raise the failure when there is none."""
+        await self.wait(self.pause_after(failure))
+
+    def pause_after(self, failure: CallFailure) -> float:
+        """Return the seconds until the next try, or raise the failure when there is none."""
         elapsed = self._clock.monotonic() - self._began
         pause = pause_before_next(self.limits, self.number, elapsed, failure, self._roll())
         if pause is None:
@@ -118,7 +122,11 @@ class Attempts:
                 "error": str(failure),
             },
         )
-        await self._clock.sleep(pause)
+        return pause
+
+    async def wait(self, pause_seconds: float) -> None:
+        """Wait for the next try."""
+        await self._clock.sleep(pause_seconds)
         self.number += 1
 
     async def within(self, seconds: float, what: str, work: Awaitable[T]) -> T:

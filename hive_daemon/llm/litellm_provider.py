@@ -12,37 +12,31 @@ import importlib
 import inspect
 import logging
 import os
+import warnings
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from functools import cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.llm.assembly import Piece
-from hive_daemon.llm.blocking import run_blocking
-from hive_daemon.llm.calling import broken_off, streamed_answer, whole_answer
+from hive_daemon.llm.billing import Bill
+from hive_daemon.llm.calling import Whole, broken_off, streamed_answer, whole_answer
 from hive_daemon.llm.failures import (
     CallFailure,
     CallRejected,
     FailureKind,
     call_failure,
-    kind_of_status,
+    kind_of_body,
     retry_after_seconds,
 )
 from hive_daemon.llm.limits import Attempts, CallLimits
-from hive_daemon.llm.openai_objects import piece_of, response_of
+from hive_daemon.llm.loop_users import LoopUsers
+from hive_daemon.llm.openai_objects import piece_of, piece_of_answer
 from hive_daemon.llm.openai_shapes import chat_messages, function_tool
-from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.redacting import secrets_in, without
+from hive_daemon.llm.remote import RemoteProvider
 from hive_daemon.llm.stream_events import StreamEvent
-from hive_daemon.llm.tool_rounds import complete_with_tools
-from hive_daemon.llm.values import (
-    DEFAULT_MAX_TOKENS,
-    LLMResponse,
-    Message,
-    Tool,
-    ToolExecutor,
-)
+from hive_daemon.llm.values import DEFAULT_MAX_TOKENS, LLMResponse, Message, Tool
 from hive_daemon.tasks import to_thread
 
 QUIET_ENVIRONMENT = {
@@ -67,12 +61,11 @@ QUIET_LOGGERS = dict.fromkeys(
 ) | dict.fromkeys(("openai", "httpx", "httpcore"), logging.WARNING)
 """What litellm logs of a failure we raise; the others tell each request, at DEBUG with its content."""
 
-SECRET_NAMES = ("key", "token", "secret", "password", "credential", "authorization")
-SHORTEST_SECRET = 6
-LONGEST_ERROR = 1000
+QUIET_WARNING = r"Items? .* using the `ReadOnly` qualifier"
+"""What newer versions of pydantic say of litellm's types, at the first answer that needs them."""
 
 
-class LiteLLMProvider(LLMProvider):
+class LiteLLMProvider(RemoteProvider):
     """A model of any service that litellm knows.
 
     `model` is litellm's name (`anthropic/claude-…`, `gpt-4o-mini`, `openai/…` with an `api_base`). Without `api_key`
@@ -96,21 +89,6 @@ class LiteLLMProvider(LLMProvider):
         self.limits, self.extra_kwargs = CallLimits.split(kwargs)
         self._clock = clock
 
-    def complete(
-        self,
-        messages: list[Message],
-        system: str = "",
-        tools: list[Tool] | None = None,
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        response_format: dict[str, Any] | None = None,
-        json_mode: bool = False,
-    ) -> LLMResponse:
-        """Answer as a whole, blocking the thread. Code on an event loop awaits `acomplete`."""
-        call = partial(
-            self.acomplete, messages, system, tools, max_tokens, response_format, json_mode
-        )
-        return run_blocking(partial(self._closing_after, call))
-
     async def acomplete(
         self,
         messages: list[Message],
@@ -126,8 +104,8 @@ class LiteLLMProvider(LLMProvider):
             request["response_format"] = response_format or {"type": "json_object"}
         library = await self._library()
         attempts = Attempts(self.model, self.limits, self._clock)
-        answer = await whole_answer(attempts, partial(self._whole, library, request))
-        return response_of(answer, self.model)
+        send = partial(self._whole, library, request)
+        return await whole_answer(attempts, Bill(self.model, request), send)
 
     async def stream(
         self,
@@ -135,56 +113,33 @@ class LiteLLMProvider(LLMProvider):
         system: str = "",
         tools: list[Tool] | None = None,
         max_tokens: int = DEFAULT_MAX_TOKENS,
+        resets: bool = False,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Answer piece by piece. Raises CallUnavailable, CallRejected.
 
-        To stop early, close the generator (`contextlib.aclosing`): that gives the connection back.
+        To stop early, close the generator (`contextlib.aclosing`): that gives the connection back. With `resets` an
+        answer that breaks off in its midst is tried again too, after a `StreamResetEvent`.
         """
         request = self._request(messages, system, tools, max_tokens)
         request |= {"stream": True, "stream_options": {"include_usage": True}}
         library = await self._library()
         attempts = Attempts(self.model, self.limits, self._clock)
-        answer = streamed_answer(attempts, partial(self._pieces, library, request))
-        async with aclosing(answer) as events:
-            async for event in events:
+        answer = streamed_answer(
+            attempts,
+            Bill(self.model, request),
+            partial(self._pieces, library, request),
+            resets=resets,
+        )
+        try:
+            async for event in answer:
                 yield event
-
-    def complete_with_tools(
-        self,
-        messages: list[Message],
-        system: str,
-        tools: list[Tool],
-        tool_executor: ToolExecutor,
-    ) -> LLMResponse:
-        """Answer after running the tools that the model calls, blocking the thread."""
-        call = partial(self.acomplete_with_tools, messages, system, tools, tool_executor)
-        return run_blocking(partial(self._closing_after, call))
-
-    async def acomplete_with_tools(
-        self,
-        messages: list[Message],
-        system: str,
-        tools: list[Tool],
-        tool_executor: ToolExecutor,
-    ) -> LLMResponse:
-        """Answer after running the tools that the model calls; see `tool_rounds`."""
-        return await complete_with_tools(self, messages, system, tools, tool_executor)
+        finally:
+            await answer.aclose()
 
     async def aclose(self) -> None:
         """Leave litellm's connections; the last provider of this event loop closes them."""
-        users = _users.get(asyncio.get_running_loop())
-        if users is None:
-            return
-        users.discard(self)
-        if not users:
-            await _close_connections()
-
-    async def _closing_after(self, call: Any) -> LLMResponse:
-        try:
-            response: LLMResponse = await call()
-        finally:
-            await self.aclose()
-        return response
+        if _users.leave(self):
+            await close_connections()
 
     def _request(
         self,
@@ -208,7 +163,7 @@ class LiteLLMProvider(LLMProvider):
         return request | given | self.extra_kwargs | {"max_retries": 0, "num_retries": 0}
 
     async def _library(self) -> Any:
-        _users.setdefault(asyncio.get_running_loop(), WeakSet()).add(self)
+        _users.enter(self)
         if _load.cache_info().currsize:
             return _load()
         try:
@@ -228,18 +183,20 @@ class LiteLLMProvider(LLMProvider):
         # Outside the handler: the original, whose text may hold the key, must not hang on as its context.
         raise failure
 
-    async def _whole(self, library: Any, request: dict[str, Any]) -> Any:
+    async def _whole(self, library: Any, request: dict[str, Any]) -> Whole:
         answer = await self._send(library, request)
         if not answer.choices:
             raise broken_off(self.model)
-        return answer
+        return Whole(piece_of_answer(answer), answer)
 
-    async def _pieces(self, library: Any, request: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def _pieces(
+        self, library: Any, request: dict[str, Any]
+    ) -> AsyncGenerator[tuple[Piece, ...], None]:
         answer = await self._send(library, request)
         try:
             while (chunk := await self._next(library, answer)) is not None:
                 piece = piece_of(chunk, has_ended=_has_ended(answer))
-                yield piece
+                yield (piece,)
                 if piece.usage is not None:
                     # Nothing follows; asking further would only start litellm's logging tasks.
                     return
@@ -256,7 +213,8 @@ class LiteLLMProvider(LLMProvider):
     def _failure(self, library: Any, error: BaseException) -> CallFailure:
         cause = getattr(error, "original_exception", None) or error
         kind = _kind_of(library, cause)
-        text = _without(str(cause), self._secrets())[:LONGEST_ERROR]
+        secrets = secrets_in({"api_key": self.api_key}, self.extra_kwargs, os.environ)
+        text = without(str(cause), secrets)
         headers = getattr(cause, "litellm_response_headers", None) or {}
         return call_failure(
             kind,
@@ -265,12 +223,8 @@ class LiteLLMProvider(LLMProvider):
             retry_after_seconds=retry_after_seconds(headers, self._clock.time()),
         )
 
-    def _secrets(self) -> list[str]:
-        named = [("api_key", self.api_key), *self.extra_kwargs.items(), *os.environ.items()]
-        return [value for name, value in named if _is_secret(name, value)]
 
-
-_users: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[LiteLLMProvider]] = WeakKeyDictionary()
+_users = LoopUsers()
 
 
 async def preload() -> None:
@@ -283,6 +237,7 @@ def _load() -> Any:
     """Import litellm and make it quiet."""
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", QUIET_WARNING, UserWarning)
     library = importlib.import_module("litellm")
     for name, setting in QUIET_SETTINGS.items():
         setattr(library, name, setting)
@@ -303,9 +258,9 @@ def _kind_of(library: Any, error: BaseException) -> FailureKind:
     if isinstance(error, library.exceptions.ContextWindowExceededError):
         return FailureKind.CONTEXT_LENGTH
     body = getattr(error, "body", None)
-    code = body.get("code") if isinstance(body, Mapping) else None
     status = getattr(error, "status_code", None)
-    return kind_of_status(status if isinstance(status, int) else 500, str(code or ""))
+    said = body if isinstance(body, Mapping) else {}
+    return kind_of_body(status if isinstance(status, int) else 500, said)
 
 
 def _has_ended(answer: Any) -> bool:
@@ -314,8 +269,11 @@ def _has_ended(answer: Any) -> bool:
     return any(getattr(answer, name, "unknown") for name in reasons)
 
 
-async def _close_connections() -> None:
-    """Close litellm's clients of the running loop, and its logging task."""
+async def close_connections() -> None:
+    """Close litellm's clients of the running loop, whoever uses them, and its logging task."""
+    _users.clear()
+    if not _load.cache_info().currsize:
+        return
     library = _load()
     loop = asyncio.get_running_loop()
     clients = library.in_memory_llm_clients_cache
@@ -330,18 +288,3 @@ async def _close_connections() -> None:
     worker = module.GLOBAL_LOGGING_WORKER
     if getattr(worker, "_bound_loop", None) is loop:
         await worker.stop()
-
-
-def _is_secret(name: str, value: object) -> bool:
-    lowered = name.lower()
-    return (
-        isinstance(value, str)
-        and len(value) >= SHORTEST_SECRET
-        and any(word in lowered for word in SECRET_NAMES)
-    )
-
-
-def _without(text: str, secrets: list[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from hive_daemon.ids import new_span_id
 from hive_daemon.llm.assembly import CallFragment, Piece, Usage
-from hive_daemon.llm.openai_shapes import decode_arguments
-from hive_daemon.llm.values import LLMResponse, ToolUse
 
 
 def piece_of(chunk: Any, *, has_ended: bool) -> Piece:
@@ -29,21 +27,19 @@ def piece_of(chunk: Any, *, has_ended: bool) -> Piece:
     )
 
 
-def response_of(answer: Any, model: str) -> LLMResponse:
+def piece_of_answer(answer: Any) -> Piece:
     """Read a whole answer."""
-    choice = answer.choices[0] if answer.choices else None
+    choice = answer.choices[0]
     message = getattr(choice, "message", None)
-    usage = usage_of(getattr(answer, "usage", None))
-    return LLMResponse(
-        content=getattr(message, "content", None) or "",
-        model=getattr(answer, "model", None) or model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+    usage = getattr(answer, "usage", None)
+    calls = getattr(message, "tool_calls", None) or ()
+    return Piece(
+        text=getattr(message, "content", None) or "",
+        reasoning=getattr(message, "reasoning_content", None) or "",
+        fragments=tuple(replace(_fragment(call), index=place) for place, call in enumerate(calls)),
         stop_reason=getattr(choice, "finish_reason", None) or "",
-        raw_response=answer,
-        tool_calls=tuple(_use(call) for call in getattr(message, "tool_calls", None) or ()),
-        cached_tokens=usage.cached_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
+        usage=usage_of(usage) if usage is not None else None,
+        model=getattr(answer, "model", None) or "",
     )
 
 
@@ -56,6 +52,7 @@ def usage_of(usage: Any) -> Usage:
         output_tokens=getattr(usage, "completion_tokens", None) or 0,
         cached_tokens=getattr(prompt, "cached_tokens", None) or 0,
         reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+        cache_write_tokens=getattr(prompt, "cache_creation_tokens", None) or 0,
     )
 
 
@@ -66,12 +63,4 @@ def _fragment(call: Any) -> CallFragment:
         id=getattr(call, "id", None) or "",
         name=getattr(function, "name", None) or "",
         arguments=getattr(function, "arguments", None) or "",
-    )
-
-
-def _use(call: Any) -> ToolUse:
-    return ToolUse(
-        id=call.id or f"call_{new_span_id()}",
-        name=call.function.name or "",
-        input=decode_arguments(call.function.arguments or ""),
     )

@@ -20,6 +20,7 @@ from hive_daemon.llm.stream_events import (
     FinishEvent,
     StreamErrorEvent,
     StreamEvent,
+    StreamResetEvent,
     TextDeltaEvent,
     TextEndEvent,
     ToolCallEvent,
@@ -57,6 +58,7 @@ __all__ = [
     "gather",
     "open_stream",
     "stream_failure",
+    "takes_resets",
 ]
 
 
@@ -147,13 +149,19 @@ async def open_stream(
     system: str = "",
     tools: list[Tool] | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
+    *,
+    resets: bool = False,
 ) -> AsyncGenerator[StreamEvent, None]:
     """Stream from any provider, whatever its `stream` takes, also if it has to be awaited first.
 
-    The provider's generator is closed when this one is: wrap it in `contextlib.aclosing`.
+    The provider's generator is closed when this one is: wrap it in `contextlib.aclosing`. With `resets` the caller
+    knows `StreamResetEvent`: a provider that can then tries an answer again that broke off in its midst.
     """
     options = {"system": system, "tools": tools, "max_tokens": max_tokens}
-    events: Any = provider.stream(messages, **_fitting(provider.stream, options))
+    fitting = _fitting(provider.stream, options)
+    if resets and takes_resets(provider):
+        fitting["resets"] = True
+    events: Any = provider.stream(messages, **fitting)
     if inspect.isawaitable(events):
         events = await events
     try:
@@ -162,6 +170,14 @@ async def open_stream(
     finally:
         if inspect.isasyncgen(events):
             await events.aclose()
+
+
+def takes_resets(provider: LLMProvider) -> bool:
+    """Say whether a provider can try an answer again that broke off in its midst, and tell it by `StreamResetEvent`.
+
+    Only one that names the parameter: what takes anything may hand everything on to a service.
+    """
+    return "resets" in inspect.signature(provider.stream).parameters
 
 
 def events_of(response: LLMResponse) -> list[StreamEvent]:
@@ -181,6 +197,9 @@ def events_of(response: LLMResponse) -> list[StreamEvent]:
         model=response.model,
         cached_tokens=response.cached_tokens,
         reasoning_tokens=response.reasoning_tokens,
+        cache_write_tokens=response.cache_write_tokens,
+        is_estimated=response.is_estimated,
+        cost_usd=response.cost_usd,
     )
     return [*events, finish]
 
@@ -191,31 +210,53 @@ async def gather(events: AsyncIterator[StreamEvent]) -> LLMResponse:
     Raises CallUnavailable for a recoverable StreamErrorEvent and for a stream without its end, CallRejected for the
     other errors.
     """
-    text: list[str] = []
-    calls: list[ToolUse] = []
-    finish: FinishEvent | None = None
+    gathered = Gathered()
     async for event in events:
+        gathered.take(event)
+    return gathered.response()
+
+
+class Gathered:
+    """The events of an answer, as they come together."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: list[ToolUse] = []
+        self._finish: FinishEvent | None = None
+
+    def take(self, event: StreamEvent) -> None:
+        """Take the next event. Raises as `gather`."""
         match event:
             case TextDeltaEvent():
-                text.append(event.content)
+                self._text.append(event.content)
             case ToolCallEvent():
-                calls.append(ToolUse(event.tool_use_id, event.tool_name, event.tool_input))
+                self._calls.append(ToolUse(event.tool_use_id, event.tool_name, event.tool_input))
             case FinishEvent():
-                finish = event
+                self._finish = event
+            case StreamResetEvent():
+                self._text, self._calls = [], []
             case StreamErrorEvent():
                 raise stream_failure(event)
-    if finish is None:
-        raise CallUnavailable("the answer of the model broke off before its end")
-    return LLMResponse(
-        content="".join(text),
-        model=finish.model,
-        input_tokens=finish.input_tokens,
-        output_tokens=finish.output_tokens,
-        stop_reason=finish.stop_reason,
-        tool_calls=tuple(calls),
-        cached_tokens=finish.cached_tokens,
-        reasoning_tokens=finish.reasoning_tokens,
-    )
+
+    def response(self, raw_response: object = None) -> LLMResponse:
+        """Return the whole answer. Raises CallUnavailable if its end did not come."""
+        finish = self._finish
+        if finish is None:
+            raise CallUnavailable("the answer of the model broke off before its end")
+        return LLMResponse(
+            content="".join(self._text),
+            model=finish.model,
+            input_tokens=finish.input_tokens,
+            output_tokens=finish.output_tokens,
+            stop_reason=finish.stop_reason,
+            raw_response=raw_response,
+            tool_calls=tuple(self._calls),
+            cached_tokens=finish.cached_tokens,
+            reasoning_tokens=finish.reasoning_tokens,
+            cache_write_tokens=finish.cache_write_tokens,
+            is_estimated=finish.is_estimated,
+            cost_usd=finish.cost_usd,
+        )
 
 
 def stream_failure(event: StreamErrorEvent) -> CallUnavailable | CallRejected:

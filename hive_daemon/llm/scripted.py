@@ -112,7 +112,7 @@ class ScriptedProvider(LLMProvider):
         if fault is not None:
             raise self._failure(fault, delivered=assembler.delivered)
         assembler.feed(_ending(reply, question))
-        for event in assembler.finish():
+        for event in assembler.finish(cost_usd=0.0):
             yield event
 
     def _turn(self, question: Question) -> Reply:

@@ -1,6 +1,7 @@
 """What a model says, piece by piece.
 
-The events of one answer come in this order, and none after `FinishEvent`:
+The events of one answer come in this order, and none after `FinishEvent`; a `StreamResetEvent` among them takes all
+before it back, and the order begins anew:
 
     ReasoningStartEvent? ReasoningDeltaEvent*  (may mix with)  TextDeltaEvent*
     TextEndEvent?  ToolCallEvent*  FinishEvent
@@ -72,7 +73,8 @@ class FinishEvent:
     """The answer is complete.
 
     `stop_reason` is the OpenAI word: stop, tool_calls, length, content_filter. Counts are tokens; `input_tokens`
-    includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`.
+    includes `cached_tokens` and `cache_write_tokens`, `output_tokens` includes `reasoning_tokens`; `is_estimated`: the
+    service did not count, we guessed. `cost_usd` is None where the price is not known.
     """
 
     type: Literal["finish"] = "finish"
@@ -82,6 +84,24 @@ class FinishEvent:
     model: str = ""
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    is_estimated: bool = False
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResetEvent:
+    """The answer begins anew: forget every event before this one.
+
+    Only receivers that ask for resets get them. `attempt` numbers the try that begins, from 2 over all models of a
+    call; `model` is who is asked, `reason` why the try before failed, `pause_seconds` how long the call waits first.
+    """
+
+    type: Literal["reset"] = "reset"
+    attempt: int = 2
+    model: str = ""
+    reason: str = ""
+    pause_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,7 @@ StreamEvent = (
     | ReasoningStartEvent
     | ReasoningDeltaEvent
     | FinishEvent
+    | StreamResetEvent
     | StreamErrorEvent
 )
 """Any event of an answer."""

@@ -31,7 +31,7 @@ async def complete_with_tools(
     tool_executor: ToolExecutor,
     max_tokens: int = DEFAULT_MAX_TOKENS,
 ) -> LLMResponse:
-    """Return the first answer without tool calls; its token counts are those of all rounds.
+    """Return the first answer without tool calls; its counts and its cost are those of all rounds.
 
     The calls of a round run side by side, plain executors in worker threads. An executor that raises ends the loop.
     Raises CallRejected when the model still calls tools after `MAX_ROUNDS`.
@@ -62,10 +62,14 @@ async def _settled(result: ToolResult | Awaitable[ToolResult]) -> ToolResult:
 
 
 def _with_sums(last: LLMResponse, spent: list[LLMResponse]) -> LLMResponse:
+    costs = [response.cost_usd for response in spent if response.cost_usd is not None]
     return replace(
         last,
         input_tokens=sum(response.input_tokens for response in spent),
         output_tokens=sum(response.output_tokens for response in spent),
         cached_tokens=sum(response.cached_tokens for response in spent),
         reasoning_tokens=sum(response.reasoning_tokens for response in spent),
+        cache_write_tokens=sum(response.cache_write_tokens for response in spent),
+        is_estimated=any(response.is_estimated for response in spent),
+        cost_usd=sum(costs) if len(costs) == len(spent) else None,
     )

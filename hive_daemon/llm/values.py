@@ -47,7 +47,7 @@ ToolExecutor = Callable[[ToolUse], ToolResult | Awaitable[ToolResult]]
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse:
-    """A whole answer. Counts are tokens, with `cached_tokens` in the input and `reasoning_tokens` in the output."""
+    """A whole answer; counts and cost as in `FinishEvent`."""
 
     content: str
     model: str
@@ -58,6 +58,9 @@ class LLMResponse:
     tool_calls: tuple[ToolUse, ...] = ()
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    is_estimated: bool = False
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,104 +1,48 @@
 """What every model provider keeps, whatever it speaks to.
 
-A `Stage` puts a provider in front of prepared answers. The laws of the port hold for all stages; those about
-deadlines, retries and connections for the stages that speak HTTP. A new transport joins by one more stage.
+A stage (`tests.fakes.model_stages`) puts a provider in front of prepared answers. The laws of the port hold for all
+stages; those about deadlines, retries and connections for the stages that speak HTTP. A new transport joins by one more
+stage.
 """
 
 import asyncio
-import gc
 import json
 import logging
-import warnings
 from contextlib import aclosing
 
 import pytest
 
 from hive_daemon.errors import ModelRejected, ModelUnavailable
-from hive_daemon.llm.factory import make_provider
-from hive_daemon.llm.failures import CallRejected, CallUnavailable, FailureKind, kind_of_status
-from hive_daemon.llm.provider import LLMProvider, LLMResponse, Tool, ToolResult, ToolUse
-from hive_daemon.llm.scripted import ScriptedProvider
+from hive_daemon.llm.failures import CallRejected, CallUnavailable, FailureKind
+from hive_daemon.llm.litellm_provider import QUIET_WARNING
+from hive_daemon.llm.provider import LLMResponse, ToolResult, ToolUse
 from hive_daemon.llm.stream_events import (
     FinishEvent,
     ReasoningDeltaEvent,
     ReasoningStartEvent,
     StreamEvent,
+    StreamResetEvent,
     TextDeltaEvent,
     TextEndEvent,
     ToolCallEvent,
 )
-from tests.fakes.openai_server import (
-    Answer,
-    Break,
-    Call,
-    Failure,
-    FakeOpenAI,
-    Reply,
-    Usage,
-    breaking,
+from tests.fakes.model_stages import (
+    ADD,
+    ALL,
+    ASKED,
+    HTTP,
+    KEY,
+    TALK,
+    TOOLS,
+    calls_may_be_cut_short,
+    events_from,
+    gather_into,
+    of,
+    until_no_connection_is_open,
 )
+from tests.fakes.openai_server import Break, Call, Failure, Reply, Usage, breaking
 
-KEY = "sk-test-0123456789abcdef"
-ASKED = [{"role": "user", "content": "What is the weather?"}]
-ADD = Tool("add", "Add two numbers", {"properties": {"a": {"type": "integer"}}})
-QUICK = {"backoff_base": 0.01, "backoff_max": 0.02}
-TALK = Reply(text="It is sunny, and will stay so for the week.")
-TOOLS = Reply(
-    text="Let me see.",
-    calls=(Call("add", {"a": 1, "b": [2, 3]}), Call("look_up", {"city": "Zürich"})),
-)
-
-
-class LiteLLMStage:
-    """litellm, against the fake server."""
-
-    model = "openai/fake"
-
-    def __init__(self) -> None:
-        self.server = FakeOpenAI()
-        self._made: list[LLMProvider] = []
-
-    async def __aenter__(self) -> "LiteLLMStage":
-        await self.server.__aenter__()
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        for provider in self._made:
-            await provider.aclose()
-        await self.server.__aexit__()
-
-    def provider(self, *answers: Answer, **options: object) -> LLMProvider:
-        self.server.script(*answers)
-        limits = {**QUICK, **options}
-        provider = make_provider(self.model, api_key=KEY, api_base=self.server.base_url, **limits)
-        self._made.append(provider)
-        return provider
-
-
-class ScriptedStage:
-    """The scripted provider, its script written from the same answers."""
-
-    async def __aenter__(self) -> "ScriptedStage":
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        pass
-
-    def provider(self, *answers: Answer, **_options: object) -> LLMProvider:
-        turns = [_turn(answer) for answer in answers]
-        return ScriptedProvider({"default": turns, "completions": turns})
-
-
-def _turn(answer: Answer) -> dict[str, object]:
-    if isinstance(answer, Failure):
-        kind = kind_of_status(answer.status, answer.code or "")
-        return {"error": {"kind": str(kind), "message": answer.message}}
-    calls = [{"name": call.name, "input": call.arguments} for call in answer.calls]
-    return {"text": answer.text, "reasoning": answer.reasoning, "tool_calls": calls}
-
-
-HTTP = [LiteLLMStage]
-ALL = [*HTTP, ScriptedStage]
+pytestmark = pytest.mark.filterwarnings(f"ignore:{QUIET_WARNING}:UserWarning")
 
 
 @pytest.fixture(params=ALL, ids=lambda stage: stage.__name__)
@@ -113,28 +57,10 @@ async def wire(request):
         yield stage
 
 
-async def events_from(provider: LLMProvider, tools: list[Tool] | None = None) -> list[StreamEvent]:
-    async with aclosing(provider.stream(ASKED, "Be brief.", tools)) as events:
-        return [event async for event in events]
-
-
 @pytest.fixture
 def calls_cut_short():
-    """A call cancelled before its request went out leaves a coroutine that litellm never awaits."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        gc.collect()
-
-
-async def gather_into(seen: list[StreamEvent], provider: LLMProvider) -> None:
-    async with aclosing(provider.stream(ASKED)) as events:
-        async for event in events:
-            seen.append(event)
-
-
-def of(events: list[StreamEvent], kind: type) -> list[StreamEvent]:
-    return [event for event in events if isinstance(event, kind)]
+    with calls_may_be_cut_short():
+        yield
 
 
 # --- every provider
@@ -301,6 +227,29 @@ async def test_usage_counts_cached_and_reasoning_tokens(wire, streams):
 
 
 @pytest.mark.parametrize("streams", [True, False])
+async def test_a_call_costs_what_the_price_list_says(wire, streams):
+    usage = Usage(input_tokens=1000, output_tokens=500, cached_tokens=400)
+    provider = wire.provider(Reply(text="ok", usage=usage), model="openai/gpt-4o-mini")
+    answer = (await events_from(provider))[-1] if streams else await provider.acomplete(ASKED)
+    assert answer.cost_usd == pytest.approx(600 * 0.15e-6 + 400 * 0.075e-6 + 500 * 0.6e-6)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_price_that_nobody_knows_is_none(wire, streams):
+    provider = wire.provider(TALK)
+    answer = (await events_from(provider))[-1] if streams else await provider.acomplete(ASKED)
+    assert answer.cost_usd is None
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_tokens_that_the_service_did_not_count_are_guessed_and_never_0(wire, streams):
+    provider = wire.provider(Reply(text="a good answer", usage=None))
+    answer = (await events_from(provider))[-1] if streams else await provider.acomplete(ASKED)
+    assert answer.input_tokens > 0
+    assert answer.output_tokens > 0
+
+
+@pytest.mark.parametrize("streams", [True, False])
 @pytest.mark.parametrize(
     ("sent", "read"),
     [
@@ -343,6 +292,46 @@ async def test_a_stream_that_breaks_after_a_delta_fails_and_is_not_tried_again(w
         await gather_into(seen, provider)
     assert (failure.value.kind, failure.value.delivered) == (FailureKind.TRANSIENT, True)
     assert {type(event) for event in seen} == {TextDeltaEvent}
+    assert len(wire.server.requests) == 1
+
+
+@pytest.mark.parametrize("how", [Break.CUT, Break.END, Break.GARBAGE, Break.ERROR_EVENT])
+async def test_for_who_knows_resets_a_broken_stream_is_taken_back_and_tried_again(wire, how):
+    provider = wire.provider(breaking(TALK, how, 3), TALK)
+    events = await events_from(provider, resets=True)
+    (reset,) = of(events, StreamResetEvent)
+    assert (reset.attempt, reset.model, bool(reset.reason)) == (2, "openai/fake", True)
+    place = events.index(reset)
+    assert {type(event) for event in events[:place]} == {TextDeltaEvent}
+    said = "".join(event.content for event in of(events[place:], TextDeltaEvent))
+    assert said == TALK.text
+    assert of(events, TextEndEvent) == [TextEndEvent(full_text=TALK.text)]
+
+
+async def test_every_further_try_is_announced_with_its_number(wire):
+    provider = wire.provider(breaking(TALK, Break.CUT, 1), Failure(503), TALK)
+    events = await events_from(provider, resets=True)
+    assert [reset.attempt for reset in of(events, StreamResetEvent)] == [2, 3]
+    assert of(events, TextEndEvent) == [TextEndEvent(full_text=TALK.text)]
+
+
+async def test_with_resets_too_tries_are_bounded(wire):
+    provider = wire.provider(*[breaking(TALK, Break.CUT, 3)] * 9, max_attempts=3)
+    seen: list[StreamEvent] = []
+    with pytest.raises(CallUnavailable) as failure:
+        await gather_into(seen, provider, resets=True)
+    assert failure.value.delivered
+    assert len(wire.server.requests) == 3
+    assert len(of(seen, StreamResetEvent)) == 2
+
+
+@pytest.mark.parametrize("how", [Break.CUT, Break.END, Break.ERROR_EVENT])
+async def test_an_answer_whose_end_was_told_is_complete_whatever_comes_then(wire, how):
+    short = Reply(text="Sunny.")
+    head, text, end = 1, 1, 1
+    events = await events_from(wire.provider(breaking(short, how, head + text + end)))
+    assert of(events, TextEndEvent) == [TextEndEvent(full_text="Sunny.")]
+    assert events[-1].input_tokens > 0
     assert len(wire.server.requests) == 1
 
 
@@ -461,7 +450,7 @@ async def test_a_stream_left_early_gives_its_connection_back(wire):
         async for _ in events:
             break
     await provider.aclose()
-    await _until_no_connection_is_open(wire.server)
+    await until_no_connection_is_open(wire.server)
 
 
 @pytest.mark.usefixtures("calls_cut_short")
@@ -473,7 +462,7 @@ async def test_a_cancelled_call_gives_its_connection_back(wire):
     with pytest.raises(asyncio.CancelledError):
         await call
     await provider.aclose()
-    await _until_no_connection_is_open(wire.server)
+    await until_no_connection_is_open(wire.server)
 
 
 async def test_closing_one_provider_leaves_the_calls_of_another_alone(wire):
@@ -499,15 +488,9 @@ async def test_after_many_calls_and_breaks_no_task_and_no_connection_is_left(wir
         except CallUnavailable:
             assert turn % 5 == 0
     await provider.aclose()
-    await _until_no_connection_is_open(wire.server)
+    await until_no_connection_is_open(wire.server)
     async with asyncio.timeout(5):
         while asyncio.all_tasks() - before:
-            await asyncio.sleep(0)
-
-
-async def _until_no_connection_is_open(server: FakeOpenAI) -> None:
-    async with asyncio.timeout(5):
-        while server.open_connections:
             await asyncio.sleep(0)
 
 
@@ -560,4 +543,4 @@ async def test_a_blocking_call_works_from_a_thread_and_leaves_no_connection(wire
     provider = wire.provider(TALK)
     response: LLMResponse = await asyncio.to_thread(provider.complete, ASKED, "Be brief.")
     assert response.content == TALK.text
-    await _until_no_connection_is_open(wire.server)
+    await until_no_connection_is_open(wire.server)

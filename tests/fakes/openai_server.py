@@ -65,6 +65,7 @@ class Break(StrEnum):
     END = "end"  # the body ends as if that were all
     GARBAGE = "garbage"  # an event that is not JSON
     ERROR_EVENT = "error_event"  # an event that carries an error
+    LINGER = "linger"  # a complete answer on a connection that stays open
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Reply:
     piece: int = 8
     breaks: Break = Break.NEVER
     break_after: int = 0
+    streams: bool = True  # False: a whole answer, also to who asked for a stream
 
     @property
     def reason(self) -> str:
@@ -99,6 +101,7 @@ class Failure:
     type: str = "fake_error"
     retry_after: str | None = None
     retry_after_ms: str | None = None
+    location: str | None = None
 
 
 Answer = Reply | Failure
@@ -173,6 +176,15 @@ class FakeOpenAI:
         assert self._runner.server is not None
         return len(self._runner.server.connections)
 
+    async def drop_connections(self) -> None:
+        """Close every connection, as a service does with those that idle."""
+        assert self._runner is not None
+        assert self._runner.server is not None
+        for connection in self._runner.server.connections:
+            connection.force_close()
+        while self.open_connections:
+            await asyncio.sleep(0)
+
     async def wait_for_requests(self, count: int) -> None:
         """Return when that many requests have arrived."""
         while len(self.requests) < count:
@@ -192,7 +204,7 @@ class FakeOpenAI:
             return _failure(answer, request)
         if answer.breaks is Break.STALL_BEFORE_HEADERS:
             await self._closing.wait()
-        if request.streams:
+        if request.streams and answer.streams:
             return await self._stream(http, request, answer)
         return await self._whole(http, request, answer)
 
@@ -229,6 +241,9 @@ class FakeOpenAI:
                 http.transport.abort()
             case Break.STALL:
                 await self._closing.wait()
+            case Break.LINGER:
+                await response.write(_event("[DONE]"))
+                await self._closing.wait()
             case Break.TRICKLE:
                 await self._trickle(response)
             case Break.GARBAGE:
@@ -258,6 +273,8 @@ def _failure(failure: Failure, request: Request) -> web.Response:
         headers["Retry-After"] = failure.retry_after
     if failure.retry_after_ms is not None:
         headers["Retry-After-Ms"] = failure.retry_after_ms
+    if failure.location is not None:
+        headers["Location"] = failure.location
     message = failure.message.replace("{key}", request.key)
     error = {"message": message, "type": failure.type, "code": failure.code, "param": None}
     return web.json_response({"error": error}, status=failure.status, headers=headers)

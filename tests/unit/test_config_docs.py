@@ -14,6 +14,7 @@ from hive_daemon.config.model import (
     AgentConfig,
     EntryPointConfig,
     EntryPointRecoveryConfig,
+    FallbackConfig,
     HiveConfig,
     WebhookRouteConfig,
 )
@@ -28,6 +29,8 @@ NESTED = {
     "agents[].entry_points.ID.recovery": EntryPointRecoveryConfig,
     "agents[].entry_points.ID": EntryPointConfig,
     "agents[].webhook_routes[]": WebhookRouteConfig,
+    "agents[].fallbacks[]": FallbackConfig,
+    "llm.fallbacks[]": FallbackConfig,
     "agents[]": AgentConfig,
 }
 DEPEND_ON_THE_PROCESS = ("state_dir", "socket")
@@ -53,7 +56,11 @@ def pattern_of(path: tuple[str | int, ...]) -> str:
     return re.sub(
         r"entry_points\.[a-z]+",
         "entry_points.ID",
-        re.sub(r"(trigger_config|methods|allow_[ug]ids).*", r"\1", text),
+        re.sub(
+            r"(trigger_config|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
+            r"\1",
+            text,
+        ),
     )
 
 
@@ -114,9 +121,16 @@ def test_the_sample_file_says_only_defaults(tmp_path):
 def test_the_sample_file_has_every_key_of_the_model_and_no_other():
     tree = parse(uncommented((ROOT / "configs" / "hive.yaml").read_text())).tree
     written = {pattern_of(path) for path, _ in leaves(tree)}
-    containers = {"agents", "agents[].entry_points", "agents[].webhook_routes"}
-    # A bare path is an item of its own.
-    assert written - {"agents[]"} | containers == set(patterns())
+    containers = {
+        "agents",
+        "agents[].entry_points",
+        "agents[].fallbacks",
+        "agents[].webhook_routes",
+        "llm.fallbacks",
+    }
+    # A bare path is an item of its own, and so is a bare name.
+    bare = {"agents[]", "agents[].fallbacks[]", "llm.fallbacks[]"}
+    assert written - bare | containers == set(patterns())
 
 
 def test_the_sample_file_is_valid_with_everything_uncommented(tmp_path):

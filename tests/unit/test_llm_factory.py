@@ -9,9 +9,10 @@ import pytest
 import hive_daemon.llm
 from hive_daemon.errors import ConfigError
 from hive_daemon.llm.anthropic import AnthropicProvider
-from hive_daemon.llm.factory import make_provider
+from hive_daemon.llm.factory import ModelChoice, make_provider
 from hive_daemon.llm.failures import CallRejected, FailureKind
 from hive_daemon.llm.litellm import LiteLLMProvider, _compute_retry_delay
+from hive_daemon.llm.openai_provider import OpenAIProvider
 from hive_daemon.llm.scripted import ScriptedProvider
 
 GO = [{"role": "user", "content": "go"}]
@@ -69,6 +70,56 @@ def test_making_a_provider_imports_neither_litellm_nor_aiohttp():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_auto_takes_the_native_transport_where_it_applies():
+    provider = make_provider("openai/gpt-5", api_key="k", ttft_timeout=5, temperature=0.1)
+    assert isinstance(provider, OpenAIProvider)
+    assert (provider.model, provider.api_key) == ("openai/gpt-5", "k")
+    assert provider.limits.ttft_timeout == 5
+    assert provider.extra_kwargs == {"temperature": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("transport", "kind"), [("native", OpenAIProvider), ("litellm", LiteLLMProvider)]
+)
+def test_a_transport_can_be_chosen(transport, kind):
+    assert type(make_provider("openai/gpt-5", transport=transport)) is kind
+
+
+def test_an_unknown_transport_is_refused():
+    with pytest.raises(ConfigError, match="transport"):
+        make_provider("openai/gpt-5", transport="pigeon")
+
+
+def test_fallbacks_make_a_chain_over_services_and_transports():
+    chain = make_provider(
+        "openai/gpt-5",
+        api_key="k",
+        api_base="http://gateway/v1",
+        fallbacks=[
+            "anthropic/claude-x",
+            "openai/gpt-4o",
+            ModelChoice("openai/local", None, "http://local/v1"),
+            "scripted",
+        ],
+        ttft_timeout=5,
+    )
+    assert [type(each) for each in chain.providers] == [
+        OpenAIProvider,
+        LiteLLMProvider,
+        OpenAIProvider,
+        OpenAIProvider,
+        ScriptedProvider,
+    ]
+    _, claude, same, local, _ = chain.providers
+    assert (claude.api_key, claude.api_base, claude.limits.ttft_timeout) == (None, None, 5)
+    assert (same.api_key, same.api_base) == ("k", "http://gateway/v1")
+    assert (local.api_key, local.api_base) == (None, "http://local/v1")
+
+
+def test_no_key_is_shown_by_a_choice():
+    assert "secret" not in repr(ModelChoice("openai/m", "secret"))
 
 
 def test_the_older_anthropic_provider_keeps_its_signature():

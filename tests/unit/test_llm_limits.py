@@ -48,12 +48,18 @@ def test_what_the_service_asks_for_is_waited_up_to_the_cap():
         (4, 0.0, BUSY),
         (1, 299.0, BUSY),
         (1, 0.0, CallRejected("no")),
-        (1, 0.0, CallUnavailable("broke off", delivered=True)),
     ],
-    ids=["no tries left", "too late", "refused", "text was handed out"],
+    ids=["no tries left", "too late", "refused"],
 )
 def test_there_is_no_further_try(attempt, elapsed, failure):
     assert pause_before_next(LIMITS, attempt, elapsed, failure, 1.0) is None
+
+
+def test_no_pause_reaches_beyond_the_end_of_the_call():
+    limits = CallLimits(total_timeout=10.0)
+    asks = CallUnavailable(kind=FailureKind.RATE_LIMITED, retry_after_seconds=20.0)
+    assert pause_before_next(limits, 1, 0.0, asks, 0.0) is None
+    assert pause_before_next(limits, 1, 9.0, BUSY, 1.0) == 1.0
 
 
 async def test_the_tries_of_a_call_end_in_its_last_failure():

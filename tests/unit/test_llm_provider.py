@@ -20,6 +20,7 @@ from hive_daemon.llm.provider import (
 from hive_daemon.llm.stream_events import (
     FinishEvent,
     StreamErrorEvent,
+    StreamResetEvent,
     TextDeltaEvent,
     TextEndEvent,
     ToolCallEvent,
@@ -126,6 +127,34 @@ async def test_leaving_open_stream_early_closes_the_stream_of_the_provider():
     async with aclosing(open_stream(Endless(), ASKED)) as events:
         await anext(events)
     assert closed == [True]
+
+
+class Resets(LLMProvider):
+    """Breaks off once, and tries again where that is known."""
+
+    async def stream(self, messages, resets=False):
+        if resets:
+            yield TextDeltaEvent(content="wro", snapshot="wro")
+            yield ToolCallEvent(tool_use_id="c1", tool_name="add", tool_input={})
+            yield StreamResetEvent(attempt=2, reason="broke off")
+        yield TextDeltaEvent(content="right", snapshot="right")
+        yield FinishEvent(stop_reason="stop", cost_usd=0.5, is_estimated=True)
+
+
+async def test_resets_come_only_to_who_asks_for_them():
+    assert not any(isinstance(event, StreamResetEvent) for event in await events_from(Resets()))
+    events = await events_from(Resets(), resets=True)
+    assert any(isinstance(event, StreamResetEvent) for event in events)
+
+
+async def test_resets_are_not_asked_of_a_provider_that_does_not_name_them():
+    assert (await events_from(AwaitedStream(), resets=True))[-1].model == "s"
+
+
+async def test_gathering_forgets_what_came_before_a_reset():
+    response = await gather(open_stream(Resets(), ASKED, resets=True))
+    assert (response.content, response.tool_calls) == ("right", ())
+    assert (response.cost_usd, response.is_estimated) == (0.5, True)
 
 
 @pytest.mark.parametrize(
