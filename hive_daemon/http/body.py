@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import HttpProcessingError
 
 from hive_daemon.http.answers import RequestRefused
-from hive_daemon.http.connection import BodyCut
+from hive_daemon.http.connection import BodyCut, connection_of
 
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 BARE_WINDOW = -zlib.MAX_WBITS
@@ -23,13 +23,20 @@ _NO_PACKING = frozenset({"", "identity"})
 _GZIP = frozenset({"gzip", "x-gzip"})
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
-    """Return the body as it came, at most `request.client_max_size` bytes.
+async def read_body(
+    request: web.BaseRequest, limit: int | None = None, seconds: float | None = None
+) -> bytes:
+    """Return the body as it came, at most `limit` bytes, else what the listener takes.
+
+    `seconds`, from the end of the head to the end of the body, replaces the listener's.
 
     Raises RequestRefused: 413 (announced too long: nothing of it was read), 408, 400, 503; ConnectionError if the peer
     left.
     """
-    limit = request.client_max_size
+    if limit is None:
+        limit = request.client_max_size
+    if seconds is not None:
+        connection_of(request.protocol).allow_body(seconds)
     length = request.content_length
     if length is not None and length > limit:
         raise _too_large(limit)

@@ -208,6 +208,14 @@ class Connection(web.RequestHandler):
             self._wait(Phase.BODY, self._limits.body_seconds)
             payload.on_eof(self._body_ended)
 
+    def allow_body(self, seconds: float) -> None:
+        """Let the body take so long, counted from the end of the head, in place of `body_seconds`."""
+        if self._phase is not Phase.BODY:
+            return
+        self._deadline += seconds - self._limits.body_seconds
+        if self._deadline < self._timer_at:
+            self._arm()
+
     def _body_ended(self) -> None:
         if self._phase is Phase.BODY:
             self._answer()
@@ -312,6 +320,13 @@ class Connection(web.RequestHandler):
             wire.write(bare_answer(status))
         self.force_close()
         self._wait(Phase.LINGER, self._limits.linger_seconds)
+
+
+def connection_of(protocol: web.RequestHandler) -> Connection:
+    """Return the connection that a request came on. Raises TypeError for one of another server."""
+    if not isinstance(protocol, Connection):
+        raise TypeError("the listener makes no other connections")
+    return protocol
 
 
 def _note(message: str, error: BaseException | None) -> None:

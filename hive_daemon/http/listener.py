@@ -18,7 +18,7 @@ from aiohttp.http import RawRequestMessage
 
 from hive_daemon.http.acceptor import Acceptor, bind
 from hive_daemon.http.answers import SERVER, RequestRefused, json_answer
-from hive_daemon.http.connection import Connection, Connections
+from hive_daemon.http.connection import Connection, Connections, connection_of
 from hive_daemon.http.limits import ListenerLimits
 
 __all__ = ["Handler", "Listener", "ListenerLimits", "json_answer"]
@@ -49,6 +49,11 @@ class Listener:
     def port(self) -> int | None:
         """The port it really listens on, None when it does not."""
         return self._acceptor.port if self._acceptor else None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The numeric address it really listens on, None when it does not."""
+        return (self._acceptor.host, self._acceptor.port) if self._acceptor else None
 
     @property
     def is_loopback(self) -> bool:
@@ -119,7 +124,7 @@ class _Server(web.Server):
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        _connection(protocol).begin_request(payload)
+        connection_of(protocol).begin_request(payload)
         return web.BaseRequest(
             message,
             payload,
@@ -134,7 +139,7 @@ class _Server(web.Server):
         try:
             answer = await self._answer(request)
         finally:
-            _connection(request.protocol).end_request()
+            connection_of(request.protocol).end_request()
         if not answer.prepared:
             answer.headers.setdefault("Server", SERVER)
         return answer
@@ -162,9 +167,3 @@ def _check_framing(request: web.BaseRequest) -> None:
         coding is not None and (coding.lower() != "chunked" or request.version < HttpVersion11)
     ):
         raise RequestRefused(HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_REQUEST.phrase)
-
-
-def _connection(protocol: web.RequestHandler) -> Connection:
-    if not isinstance(protocol, Connection):
-        raise TypeError("the listener makes no other connections")
-    return protocol

@@ -16,7 +16,8 @@ from hive_daemon.http.answers import RequestRefused
 from hive_daemon.http.body import unpack_body
 from hive_daemon.http.limits import ListenerLimits
 from hive_daemon.runtime.webhook_payload import is_secret_parameter, payload_of, query_of
-from hive_daemon.runtime.webhook_server import WebhookRoute, WebhookServerConfig, is_signed
+from hive_daemon.runtime.webhook_schemes import GITHUB_HEADER, Check, Request, Verdict, Verify
+from hive_daemon.runtime.webhook_server import WebhookRoute, WebhookServerConfig
 from tests.fakes.raw_http import request, signature
 from tests.fakes.threaded_webhooks import ThreadedWebhooks, threaded_webhooks
 
@@ -202,3 +203,9 @@ def test_nothing_but_the_one_text_signs_a_body(body: bytes, key: bytes, given_te
     assert is_signed(body, [right], key)
     assert is_signed(body, [given_text], key) == (given_text == right)
     assert not is_signed(body, [right, given_text], key)
+
+
+def is_signed(body: bytes, given_texts: list[str], key: bytes) -> bool:
+    values = [text.encode() for text in given_texts]
+    request = Request({GITHUB_HEADER.lower(): values}, body)
+    return Check(Verify.GITHUB, (key,)).judge(request) is Verdict.GENUINE

@@ -5,14 +5,15 @@ import json
 import orjson
 import pytest
 
+from hive_daemon.runtime.webhook_desk import name_of
 from hive_daemon.runtime.webhook_payload import (
     MAX_NESTING,
-    delivery_id_of,
     is_secret_parameter,
     kept_headers,
     payload_of,
     query_of,
 )
+from hive_daemon.runtime.webhook_route import WebhookRoute, rules_of
 
 
 def nested(levels: int) -> bytes:
@@ -140,7 +141,8 @@ def test_a_header_that_is_not_utf8_can_still_be_stored() -> None:
 def test_a_delivery_is_named_by_its_sender_and_not_by_a_proxy(
     kept: dict[str, str], named: str
 ) -> None:
-    assert delivery_id_of(kept) == named
+    places = rules_of(WebhookRoute("x", "/hook")).dedupe
+    assert name_of(places, {"headers": kept, "payload": {}, "query_params": {}}) == named
 
 
 @pytest.mark.parametrize(
