@@ -1,7 +1,7 @@
-"""Commands that need no daemon: `python -m hive_daemon.local config check|show` and `agents validate PATH`.
+"""Commands that need no daemon: `python -m hive_daemon.local config check|show`, `agents validate|graph`, `run`.
 
-The `hive` command runs them in a child process, so that the code of an agent, which has to be imported to be checked,
-runs in a process that does nothing else. The report goes to stdout; what an agent prints meanwhile goes to stderr.
+The `hive` command runs them in a process of their own, so that the code of an agent, which has to be imported to be
+checked, runs in a process that does nothing else. The report goes to stdout; what an agent prints meanwhile to stderr.
 What knows agents is imported by the commands that need it: `config show` answers in a fifth of the time.
 """
 
@@ -20,14 +20,16 @@ from hive_daemon.config.load import load_config
 from hive_daemon.config.loaded import LoadedConfig, show
 from hive_daemon.config.sources import ConfigSources
 from hive_daemon.config.tree import dotted, leaves
+from hive_daemon.control.wire import ExitCode
 from hive_daemon.errors import AgentLoadError, ConfigError
 from hive_daemon.observability.strict_json import escape_controls
+from hive_daemon.runner.streams import complete_streams
 
 if TYPE_CHECKING:
     from hive_daemon.runner.agent_check import FolderReport
 
-EXIT_OK = 0
-EXIT_INVALID = 2
+EXIT_OK = ExitCode.OK
+EXIT_INVALID = ExitCode.USAGE
 
 _NO_FILE = "no file, the defaults hold"
 _AGENT_HINT = "docs/agents.md describes agent folders"
@@ -40,6 +42,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for whatever is not valid."""
+    complete_streams()
     given = _parser().parse_args(arguments)
     command: Command = given.command
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -51,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has left. The interpreter must not complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
     return code
 
 
@@ -63,11 +68,31 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=command.__doc__)
         verb.add_argument("--config", metavar="FILE", help="the file, instead of the usual places")
         _finish(verb, command)
-    agents = nouns.add_parser("agents", help="check agent folders")
-    verb = agents.add_subparsers(required=True, metavar="VERB").add_parser("validate")
-    verb.add_argument("path", metavar="PATH", help="the agent's folder")
-    _finish(verb, validate_agent)
+    agents = nouns.add_parser("agents", help="check and draw agent folders")
+    verbs = agents.add_subparsers(required=True, metavar="VERB")
+    for name, command in (("validate", validate_agent), ("graph", draw_agent)):
+        verb = verbs.add_parser(name, help=command.__doc__)
+        verb.add_argument("path", metavar="PATH", help="the agent's folder")
+        if command is draw_agent:
+            verb.add_argument("--mermaid", action="store_true", help="as Mermaid")
+        _finish(verb, command)
+    _add_run(nouns.add_parser("run", help=run.__doc__))
     return parser
+
+
+def _add_run(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("path", metavar="PATH", help="the agent's folder, or a Python program")
+    verb.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="those of the program")
+    for name, meaning in (
+        ("--input-fd", "a descriptor that holds the input, a JSON object"),
+        ("--entry-point", "where to begin"),
+        ("--model", "instead of the agent's"),
+        ("--resume", "the session to go on with"),
+        ("--state-dir", "where the state is kept"),
+        ("--timeout", "seconds"),
+    ):
+        verb.add_argument(name, default="", help=meaning)
+    _finish(verb, run)
 
 
 def _finish(verb: argparse.ArgumentParser, command: Command) -> None:
@@ -133,12 +158,64 @@ def validate_agent(given: argparse.Namespace) -> int:
 
     with redirect_stdout(sys.stderr):
         report = check_folder(given.path)
+    _write_checked(given, report)
+    return EXIT_OK if report.is_valid else EXIT_INVALID
+
+
+def _write_checked(given: argparse.Namespace, report: FolderReport) -> None:
     if given.as_json:
         faults = [f"{report.path}: {error}" for error in report.errors]
         _write_json(_with_error(report.to_dict(), AgentLoadError.code, faults, _AGENT_HINT))
     else:
         _write_report(report)
-    return EXIT_OK if report.is_valid else EXIT_INVALID
+
+
+def draw_agent(given: argparse.Namespace) -> int:
+    """Draw the graph of an agent folder."""
+    from hive_daemon.runner.agent_check import inspect_folder
+    from hive_daemon.runner.drawing import drawn
+    from hive_daemon.runner.layout import layout_of
+    from hive_daemon.runner.mermaid import mermaid
+
+    with redirect_stdout(sys.stderr):
+        report, agent = inspect_folder(given.path)
+    if agent is None:
+        _write_checked(given, report)
+        return EXIT_INVALID
+    layout = layout_of(agent.graph, agent.entry_points)
+    if given.as_json:
+        _write_json({"path": report.path, "name": report.name, **layout.to_dict()})
+    elif given.mermaid:
+        sys.stdout.write(mermaid(layout))
+    else:
+        _write(*drawn(layout, is_plain=not _writes_boxes()))
+    return EXIT_OK
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run an agent folder once in the foreground, or a Python program."""
+    from hive_daemon.runner.program import is_program, run_program
+
+    if is_program(given.path):
+        return run_program(given.path, given.arguments)
+    from hive_daemon.runner.command import run_folder
+    from hive_daemon.runner.foreground import Order
+
+    if given.input_fd:
+        with open(int(given.input_fd), "rb") as file:
+            document = json.load(file)
+    else:
+        document = {}
+    order = Order(
+        path=given.path,
+        input=document,
+        entry_point=given.entry_point,
+        model=given.model,
+        resume=given.resume,
+        state_dir=given.state_dir,
+        timeout_seconds=float(given.timeout) if given.timeout else None,
+    )
+    return run_folder(order, as_json=given.as_json)
 
 
 def _load(given: argparse.Namespace) -> LoadedConfig:
@@ -171,7 +248,7 @@ def _write_report(report: FolderReport) -> None:
     how = _EXECUTED if report.was_executed else _ONLY_READ if report.form else _NOT_READ
     points = ", ".join(f"{each['id']} ({each['trigger_type']})" for each in report.entry_points)
     _write(
-        f"{report.name}: {_verdict(len(report.errors))} ({how})",
+        f"{report.name if report.form else report.path}: {_verdict(len(report.errors))} ({how})",
         *(f"  error: {error}" for error in report.errors),
         *(f"  warning: {warning}" for warning in report.warnings),
         *([f"  entry points: {points}"] if points else []),
@@ -180,6 +257,11 @@ def _write_report(report: FolderReport) -> None:
 
 def _verdict(faults: int) -> str:
     return f"{faults} error{'s' if faults > 1 else ''}" if faults else "ok"
+
+
+def _writes_boxes() -> bool:
+    """Say whether the reader of stdout takes more than ASCII."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def _write(*lines: str) -> None:

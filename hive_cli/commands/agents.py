@@ -1,4 +1,4 @@
-"""`hive agents`: the agents of the daemon, and the check of an agent folder."""
+"""`hive agents`: the agents of the daemon, and the check and the drawing of an agent folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hive_cli.local import run_local
 from hive_cli.render import Cell, Json, status_cell, write_json, write_table
 from hive_daemon.control.wire import Route
 
-app = group("List the agents, check an agent folder.")
+app = group("List the agents, check and draw an agent folder.")
 
 
 @command(app, "list")
@@ -37,10 +37,21 @@ def _row(agent: Json) -> list[Cell]:
     ]
 
 
+FolderArgument = Annotated[str, typer.Argument(metavar="PATH", help="The agent's folder.")]
+
+
 @command(app, "validate")
-def validate(
-    hive: Hive,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The agent's folder.")],
-) -> int:
+def validate(hive: Hive, path: FolderArgument) -> int:
     """Check an agent folder without a daemon, and say everything that is wrong."""
     return run_local("agents", "validate", path, *(["--json"] if hive.as_json else []))
+
+
+@command(app, "graph")
+def graph(
+    hive: Hive,
+    path: FolderArgument,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="As Mermaid writes graphs.")] = False,
+) -> int:
+    """Draw the graph of an agent folder without a daemon."""
+    how = [*(["--mermaid"] if mermaid else []), *(["--json"] if hive.as_json else [])]
+    return run_local("agents", "graph", path, *how)

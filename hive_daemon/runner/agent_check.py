@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hive_daemon.errors import AgentLoadError
+from hive_daemon.runner import folder_tools
 from hive_daemon.runner.agent_info import validate
 from hive_daemon.runner.agent_loader import examine, form_of, located
 from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
 from hive_daemon.runner.model_choice import settled
+
+_TOOL_FILES = (folder_tools.FILE, folder_tools.SERVERS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def check_folder(path: str | Path) -> FolderReport:
 
 
 def inspect_folder(path: str | Path) -> tuple[FolderReport, LoadedAgent | None]:
-    """Check a folder; return the report, and the agent where there is one."""
+    """Check a folder; return the report, and the agent if it can be read without a problem."""
     folder = located(path)
     try:
         form = form_of(folder)
@@ -59,7 +62,8 @@ def inspect_folder(path: str | Path) -> tuple[FolderReport, LoadedAgent | None]:
     points = tuple(
         {"id": each.id, "trigger_type": str(each.trigger_type)} for each in agent.entry_points
     )
-    report = FolderReport(
-        str(folder), agent.name, form, tuple(checked.errors), tuple(checked.warnings), points
-    )
-    return report, agent
+    # Where the tools could not be read, nobody can say which are missing.
+    are_tools_known = not any(problem.startswith(_TOOL_FILES) for problem in findings.problems)
+    errors = (*findings.problems, *(checked.errors if are_tools_known else ()))
+    report = FolderReport(str(folder), agent.name, form, errors, tuple(checked.warnings), points)
+    return report, None if findings.problems else agent

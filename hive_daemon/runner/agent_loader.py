@@ -32,7 +32,7 @@ def load_agent(path: str | Path) -> LoadedAgent:
     """
     folder = located(path)
     agent, findings = examine(folder, form_of(folder))
-    if agent is None:
+    if agent is None or findings.problems:
         raise AgentLoadError(findings.problems, source=str(folder), hint=HINT)
     return agent
 
@@ -40,9 +40,10 @@ def load_agent(path: str | Path) -> LoadedAgent:
 def examine(
     folder: Path, form: AgentForm, *, may_execute: bool = True
 ) -> tuple[LoadedAgent | None, Findings]:
-    """Read a folder; return the agent, None if something is wrong, and all that was found.
+    """Read a folder; return the agent, None if it says too little to make one of, and all that was found.
 
-    Of an `agent.json` folder nothing is executed unless `may_execute`; such an agent is for looking at only.
+    An agent with problems is closed already, and for looking at only. Of an `agent.json` folder nothing is executed
+    unless `may_execute`; such an agent is for looking at only, too.
     """
     findings = Findings()
     with ExitStack() as undo:
@@ -55,9 +56,8 @@ def examine(
                 )
             may_execute = may_execute or form is AgentForm.MODULE
             agent = read_agent(Place(folder, form, package, may_execute), findings)
-        if findings.problems:
-            return None, findings
-        undo.pop_all()
+        if agent is not None and not findings.problems:
+            undo.pop_all()
     return agent, findings
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,8 @@ from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.graph.goal import Goal
 from hive_daemon.llm.blocking import run_blocking
 from hive_daemon.llm.factory import SCRIPTED
+from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.unconfigured import UnconfiguredProvider
 from hive_daemon.llm.values import Tool
 from hive_daemon.runner.agent_info import AgentInfo, ValidationResult, validate
 from hive_daemon.runner.agent_loader import load_agent
@@ -57,7 +60,8 @@ class AgentRunner:
 
     `mock_mode` works with the scripted model. The state is under `storage_path`, by default `~/.hive/agents/{folder}`.
     With `interactive` a person at a terminal is shown what nodes say to people and is asked what they ask; everywhere
-    else a question ends the run with `paused_at`, to be resumed with its `session_state`.
+    else a question ends the run with `paused_at`, to be resumed with its `session_state`. `latest_execution_id` is that
+    of the last `run`, as soon as it is durable.
     """
 
     def __init__(
@@ -89,10 +93,12 @@ class AgentRunner:
         self._llm = settled(SCRIPTED if mock_mode else model, self._agent.llm)
         self.model = self._llm.model
         self._skips_key = skip_credential_validation or self._agent.skips_credential_check
-        self._runtime_config = runtime_config or self._agent.runtime_config
+        self.latest_execution_id = ""
+        self._runtime_config = runtime_config or _config_of(self._agent)
         place = Path(storage_path) if storage_path else STORAGE / self._agent.name
         self._storage_path = place.expanduser()
         self._agent_runtime: AgentRuntime | None = None
+        self._provider: LLMProvider = UnconfiguredProvider()
         self._scope = Scope(f"agent runner {self._agent.name}")
         self._resources = ExitStack()
         self._resources.callback(self._agent.close)
@@ -138,10 +144,13 @@ class AgentRunner:
         input_data: Mapping[str, Any] | None = None,
         session_state: Mapping[str, Any] | None = None,
         entry_point_id: str | None = None,
+        *,
+        follows: str | None = None,
     ) -> ExecutionResult:
         """Run one execution until it ends, or waits for somebody who is not there; start the runtime if need be.
 
         What keeps the agent from running at all (a missing tool or key) is a failed result. The runtime stays on.
+        With `follows`, an execution that the start takes up again is seen through instead of a new one.
         """
         reason = self._reason_not_to_run()
         if reason:
@@ -153,7 +162,10 @@ class AgentRunner:
         person = terminal() if self.interactive and self._talks_to_people else None
         talk = Conversation(person) if person is not None else None
         with talk.attached(self.runtime) if talk is not None else nullcontext():
-            result = await self._once(name, input_data, session_state)
+            if follows is None:
+                result = await self._once(name, input_data, session_state)
+            else:
+                result = await self._seen_through(follows)
             while talk is not None and result.status == ExecutionStatus.WAITING_INPUT:
                 node = result.paused_at or ""
                 answer = await talk.answer_for(node)
@@ -168,9 +180,14 @@ class AgentRunner:
         input_data: Mapping[str, Any] | None,
         session_state: Mapping[str, Any] | None,
     ) -> ExecutionResult:
-        result = await self.runtime.trigger_and_wait(
+        execution_id = await self.runtime.trigger(
             entry_point_id, input_data, session_state=session_state
         )
+        return await self._seen_through(execution_id)
+
+    async def _seen_through(self, execution_id: str) -> ExecutionResult:
+        self.latest_execution_id = execution_id
+        result = await self.runtime.wait_for_completion(execution_id)
         assert result is not None  # only a wait with a time limit may come to None
         return result
 
@@ -223,11 +240,12 @@ class AgentRunner:
 
     def _setup_agent_runtime(self) -> AgentRuntime:
         agent, tools = self._agent, self._agent.tools
+        self._provider = provider_of(self._llm, agent.path)
         runtime = AgentRuntime(
             agent.graph,
             agent.goal,
             self._storage_path,
-            llm=provider_of(self._llm, agent.path),
+            llm=self._provider,
             tools=list(tools.get_tools().values()),
             tool_executor=tools.get_executor(),
             config=self._runtime_config,
@@ -314,6 +332,7 @@ class AgentRunner:
 
     async def _close(self) -> None:
         await self.stop()
+        await self._provider.aclose()
         self._resources.close()
 
     async def __aenter__(self) -> Self:
@@ -332,3 +351,11 @@ class AgentRunner:
         trace: TracebackType | None,
     ) -> None:
         await self.cleanup_async()
+
+
+def _config_of(agent: LoadedAgent) -> AgentRuntimeConfig | None:
+    """Return the limits of the folder, with all of its webhook routes."""
+    if not agent.webhook_routes:
+        return agent.runtime_config
+    config = agent.runtime_config or AgentRuntimeConfig()
+    return replace(config, webhook_routes=[dict(route) for route in agent.webhook_routes])

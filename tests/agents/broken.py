@@ -137,7 +137,7 @@ BROKEN: dict[str, tuple[dict[str, str], list[str]]] = {
             "agent.py: async_entry_points[2].id: is missing",
             "agent.py: async_entry_points[3]: must be an entry point, not int",
             "entry point 'z': trigger_type: 'pigeon' is unknown, use one of manual, api, timer, event, webhook",
-            "entry point 'z': max_concurrent: 0 must be at least 1",
+            "entry point 'z': max_concurrent: 0 must be a whole number, at least 1",
         ],
     ),
     "tools_table": (
@@ -178,6 +178,132 @@ BROKEN: dict[str, tuple[dict[str, str], list[str]]] = {
         ],
     ),
 }
+
+_CHAIN = [
+    {
+        "id": "a",
+        "name": "A",
+        "node_type": "function",
+        "function": "steps:run",
+        "output_keys": ["x"],
+    },
+    {"id": "b", "name": "B", "input_keys": ["x"], "output_keys": ["y"], "tools": ["search"]},
+]
+
+UNSOUND: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
+    "unknown_tools": (
+        {
+            "agent.json": export(
+                nodes=[{"id": "a", "tools": ["search", "fetch"]}, {"id": "b", "tools": ["fetch"]}],
+                edges=[{"source": "a", "target": "b"}],
+                default_model="scripted",
+            )
+        },
+        [
+            "nobody offers the tool 'search' (nodes: a)",
+            "nobody offers the tool 'fetch' (nodes: a, b)",
+        ],
+        [],
+    ),
+    "bad_expressions": (
+        {
+            "agent.json": export(
+                nodes=_CHAIN,
+                edges=[
+                    {
+                        "id": "1",
+                        "source": "a",
+                        "target": "b",
+                        "condition": "conditional",
+                        "condition_expr": "x >",
+                    },
+                    {
+                        "id": "2",
+                        "source": "a",
+                        "target": "b",
+                        "condition": "conditional",
+                        "condition_expr": "__import__('os')",
+                    },
+                    {"id": "3", "source": "b", "target": "a", "condition": "conditional"},
+                ],
+                default_model="openai/x",
+            ),
+            "steps.py": STEPS,
+        },
+        [
+            "agent.json: edges[0] '1': condition_expr cannot be read: expression 'x >' is not valid at column 1: "
+            "invalid syntax",
+            "agent.json: edges[1] '2': condition_expr cannot be read: expression \"__import__('os')\" is not valid at "
+            "column 1: __import__() cannot be called, only len, int, float, str, bool, list, dict, tuple, set, min, "
+            "max, sum, abs, round, all, any can",
+            "agent.json: edges[2] '3': a conditional edge needs a condition_expr, such as output.score > 0.8",
+            "nobody offers the tool 'search' (nodes: b)",
+        ],
+        ["the model 'openai/x' needs a key, set OPENAI_API_KEY"],
+    ),
+    "bad_timers": (
+        {
+            "agent.json": export(nodes=[{"id": "a"}], default_model="scripted"),
+            "triggers.json": json.dumps(
+                [
+                    {"id": name, "trigger_type": "timer", "trigger_config": config}
+                    for name, config in (
+                        ("never", {}),
+                        ("odd", {"cron": "61 * * * *"}),
+                        ("backward", {"interval_minutes": -5}),
+                        ("nowhere", {"cron": "0 9 * * *", "timezone": "Mars/Olympus"}),
+                    )
+                ]
+            ),
+        },
+        [
+            "entry point 'never': trigger_config: a timer needs one of cron, interval_minutes and every",
+            'entry point \'odd\': trigger_config.cron: "61 * * * *": minute "61" is out of range, it goes from 0 to 59',
+            "entry point 'backward': trigger_config.interval_minutes: must be greater than 0, not -5",
+            "entry point 'nowhere': trigger_config.timezone: \"Mars/Olympus\" is not a time zone, write a name such as "
+            "Europe/Berlin",
+        ],
+        [],
+    ),
+    "everything_at_once": (
+        {
+            "agent.json": export(
+                nodes=[
+                    *_CHAIN,
+                    {"id": "end", "name": "End", "input_keys": ["z"]},
+                    {"id": "island", "name": "Island"},
+                ],
+                edges=[
+                    {
+                        "id": "1",
+                        "source": "a",
+                        "target": "b",
+                        "condition": "conditional",
+                        "condition_expr": "xx == 1",
+                    },
+                    {"id": "2", "source": "b", "target": "end"},
+                    {"id": "3", "source": "end", "target": "a"},
+                ],
+                terminal_nodes=["end"],
+                loop_config={"max_iteration": 3},
+                default_model="anthropic/claude-x",
+            ),
+            "steps.py": STEPS,
+        },
+        ["nobody offers the tool 'search' (nodes: b)"],
+        [
+            "agent.json: edges[2] '3': 'end' is a terminal node: this edge is never followed",
+            "agent.json: nodes[2] 'end': nobody produces its input 'z': add it to the output_keys of a node before, or "
+            "to the input_keys of the entry node",
+            "agent.json: nodes[3] 'island': no way leads here: add an edge or an entry point, or remove the node",
+            "agent.json: edges[0] '1': condition_expr names 'xx', which nothing declares; did you mean 'x'?",
+            "agent.json: graph 'x-graph': loop_config.max_iteration is unknown and has no effect; did you mean "
+            "max_iterations?",
+            "the model 'anthropic/claude-x' needs a key, set ANTHROPIC_API_KEY",
+        ],
+    ),
+}
+"""Folders that load as far as that goes, with the errors and the warnings that `hive agents validate` finds."""
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

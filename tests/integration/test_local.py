@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.broken import GOOD, STEPS, export, timer, write
+from hive_daemon.local import main
+from tests.agents.broken import BROKEN, GOOD, STEPS, UNSOUND, export, timer, write
 
 ROOT = Path(__file__).parent.parent.parent
 AGENTS = ROOT / "tests" / "agents"
@@ -82,6 +83,26 @@ def test_everything_that_is_wrong_is_told_at_once(local, tmp_path):
     assert "  error: entry point 't': trigger_config.cron: " in output
 
 
+@pytest.mark.parametrize("kind", [*BROKEN, *UNSOUND])
+def test_every_fault_of_a_broken_folder_is_named_at_once(tmp_path, monkeypatch, capsys, kind):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "HIVE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files, errors, *warnings = (*BROKEN.get(kind, ()), *UNSOUND.get(kind, ()))
+    code = main(["agents", "validate", str(write(tmp_path / kind, files)), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert (code, document["errors"]) == (2, errors)
+    assert document["warnings"] == (warnings[0] if warnings else document["warnings"])
+
+
+def test_broken_tools_are_not_also_missing(local, tmp_path):
+    files = {"agent.json": export(nodes=[{"id": "a", "tools": ["t"]}]), "tools.py": "def t(:\n"}
+    _, output, _ = local("agents", "validate", write(tmp_path / "a", files), "--json")
+    assert json.loads(output)["errors"] == [
+        "tools.py: cannot be read: tools.py line 1: SyntaxError: invalid syntax"
+    ]
+
+
 def test_a_tool_that_nobody_offers_is_an_error(local, tmp_path):
     path = write(tmp_path / "a", {"agent.json": export(nodes=[{"id": "a", "tools": ["search"]}])})
     code, output, _ = local("agents", "validate", path)
@@ -127,6 +148,59 @@ def test_a_reader_that_leaves_early_is_no_failure(folder, tmp_path):
         ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- agents graph -------------------------------------------------------------------------------
+
+
+def test_a_graph_is_drawn(local, folder):
+    code, output, _ = local("agents", "graph", folder("review_desk"))
+    assert (code, output.splitlines()) == (
+        0,
+        [
+            "╭───▶ draft    event_loop  begins default",
+            "│ ╭── on success → review",
+            "│ │",
+            "│ ╰─▶ review   human_input  asks people",
+            "│ ╭── if answer == 'yes', priority 2 → publish",
+            "╰─┼── if answer != 'yes', priority -1 → draft",
+            "  │",
+            "  ╰─▶ publish  function  ends",
+        ],
+    )
+
+
+def test_a_graph_is_drawn_in_ascii_where_nothing_else_can_be_shown(local, folder):
+    _, output, _ = local("agents", "graph", folder("review_desk"), PYTHONIOENCODING="ascii")
+    assert output.splitlines()[0] == "+---> draft    event_loop  begins default"
+
+
+def test_a_graph_is_written_as_mermaid_and_as_json(local, folder):
+    path = folder("lead_report")
+    _, output, _ = local("agents", "graph", path, "--mermaid")
+    assert output.splitlines()[:2] == [
+        "flowchart TD",
+        '    n0["score<br>begins default, nightly (timer)"]',
+    ]
+    _, output, _ = local("agents", "graph", path, "--json")
+    document = json.loads(output)
+    assert (document["name"], document["graph_id"]) == ("lead_report", "lead-report-graph")
+    assert [node["id"] for node in document["nodes"]] == ["score", "report", "reject"]
+    assert document["edges"][0]["label"] == "if good == True"
+
+
+def test_a_folder_that_cannot_be_read_is_not_drawn(local, tmp_path):
+    path = write(tmp_path / "a", {"agent.py": "nodes = []\n"})
+    code, output, _ = local("agents", "graph", path)
+    assert (code, "goal is missing" in output) == (2, True)
+
+
+def test_a_name_that_commands_a_terminal_is_drawn_as_an_escape(local, tmp_path):
+    nodes = [{"id": "a", "tools": ["\x1b[2J"]}]
+    _, output, _ = local(
+        "agents", "graph", write(tmp_path / "a", {"agent.json": export(nodes=nodes)})
+    )
+    assert "\x1b" not in output
 
 
 # --- config check and show ----------------------------------------------------------------------
