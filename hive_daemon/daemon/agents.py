@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hive_daemon.config.checks import is_open_door
+from hive_daemon.config.llm_options import call_options, fallback_choices, first_choice
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import AgentConfig, HiveConfig
 from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes, written_faults
@@ -182,12 +183,15 @@ def provider_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> 
             api_key=own.api_key,
             api_base=own.api_base,
             base_dir=item.path,
-            **{"total_timeout": llm.timeout_seconds, **own.options},
+            fallbacks=fallback_choices(llm, item.fallbacks),
+            **{**call_options(llm), **own.options},
         )
+    first = first_choice(llm, item.model)
     return make_provider(
-        item.model or llm.model,
-        api_key=llm.api_key.get_secret_value() if llm.api_key else None,
-        api_base=llm.api_base,
+        first.model,
+        api_key=first.api_key,
+        api_base=first.api_base,
         base_dir=item.path,
-        total_timeout=llm.timeout_seconds,
+        fallbacks=fallback_choices(llm, item.fallbacks),
+        **call_options(llm),
     )

@@ -23,6 +23,7 @@ from hive_daemon.daemon.shutdown import Deadline, drain
 from hive_daemon.daemon.signals import StopRequest, handled
 from hive_daemon.daemon.systemd import Notifier
 from hive_daemon.errors import ConfigError
+from hive_daemon.llm.connections import close_connections
 from hive_daemon.llm.litellm_provider import preload
 from hive_daemon.observability.logging import reopen_logs
 from hive_daemon.runtime.event_log import EventLog
@@ -160,6 +161,7 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
         mirror=MirrorMode(config.mirror.value),
         keep_checkpoints=config.checkpoints.keep,
     )
+    stack.push_async_callback(close_connections)
     services = await stack.enter_async_context(open_services(settings))
     await take_over(services)
     address = config.http.listen

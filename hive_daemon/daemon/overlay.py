@@ -30,6 +30,9 @@ _COPIED = (
     "priority",
     "session",
     "timeout",
+    "on_input",
+    "input_default",
+    "tools",
 )
 
 

@@ -19,11 +19,12 @@ from hive_daemon.graph.live_text import LiveText
 from hive_daemon.graph.loop_config import LoopConfig
 from hive_daemon.llm.failures import CallFailure, CallUnavailable, call_failure, failure_kind
 from hive_daemon.llm.limits import CallLimits
-from hive_daemon.llm.provider import LLMProvider, open_stream, stream_failure
+from hive_daemon.llm.provider import LLMProvider, open_stream, stream_failure, takes_resets
 from hive_daemon.llm.stream_events import (
     FinishEvent,
     ReasoningDeltaEvent,
     StreamErrorEvent,
+    StreamResetEvent,
     TextDeltaEvent,
     ToolCallEvent,
 )
@@ -91,7 +92,12 @@ class Caller:
         finish: FinishEvent | None = None
         token = call_context.set(request.context)
         stream = open_stream(
-            self.llm, request.messages, request.system, request.tools, request.max_tokens
+            self.llm,
+            request.messages,
+            request.system,
+            request.tools,
+            request.max_tokens,
+            resets=True,
         )
         try:
             async with aclosing(stream) as events:
@@ -107,6 +113,10 @@ class Caller:
                             )
                         case FinishEvent():
                             finish = event
+                        case StreamResetEvent():
+                            calls.clear()
+                            live.begin(event.attempt)
+                            await self._note_retry(event)
                         case StreamErrorEvent():
                             raise stream_failure(event)
         finally:
@@ -118,10 +128,24 @@ class Caller:
             )
         return Answer(live.text, tuple(calls), finish)
 
+    async def _note_retry(self, event: StreamResetEvent) -> None:
+        limits = getattr(self.llm, "limits", None)
+        most = (
+            limits.max_attempts - 1
+            if isinstance(limits, CallLimits)
+            else self.config.max_stream_retries
+        )
+        await self.recorder.record(
+            NodeRetry(self.node_id, event.attempt - 1, most, event.reason, event.pause_seconds)
+        )
+
     async def _pause(self, failure: CallFailure, attempt: int) -> None:
         """Wait for the next try, or raise the failure when there is none."""
         pause = pause_seconds(self.config, attempt, failure, self.roll())
-        if pause is None or (tries_itself(self.llm) and not _was_delivered(failure)):
+        is_final = tries_itself(self.llm) and (
+            takes_resets(self.llm) or not _was_delivered(failure)
+        )
+        if pause is None or is_final:
             raise failure
         most = self.config.max_stream_retries
         await self.recorder.record(

@@ -7,14 +7,17 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from hive_daemon.control.wire import ErrorCode, ExitCode, exit_code
-from hive_daemon.errors import HiveError
+from hive_daemon.errors import HiveError, InvalidInput
 from hive_daemon.observability.logging import configure_logging
 from hive_daemon.observability.strict_json import escape_controls, json_shape
 from hive_daemon.runner.foreground import Ended, Order, run_once
@@ -36,8 +39,9 @@ def run_folder(order: Order, *, as_json: bool) -> int:
     leave_stdin_alone()
     with stdout_apart() as results:
         try:
-            with asyncio.Runner() as runner:
+            with lodged(order) as (order, keep), asyncio.Runner() as runner:
                 ended = runner.run(run_once(order))
+                keep.is_wanted = exit_code_of(ended) is not ExitCode.OK and ended.row is not None
                 code = _write(results, ended, order, as_json=as_json)
                 _leave_within(LEAVE_SECONDS, code)
         except HiveError as error:
@@ -48,21 +52,64 @@ def run_folder(order: Order, *, as_json: bool) -> int:
     return code
 
 
+@dataclass(slots=True)
+class Keep:
+    """Whether a temporary store is kept when the run is over."""
+
+    is_wanted: bool = False
+
+
+@contextmanager
+def lodged(order: Order) -> Iterator[tuple[Order, Keep]]:
+    """Give a run a temporary store unless it names a directory; one that can be gone on with is kept.
+
+    Raises InvalidInput for a session to resume in no directory.
+    """
+    if order.state_dir:
+        yield order, Keep()
+        return
+    if order.resume:
+        raise InvalidInput(
+            f"--resume {order.resume}: the store of a run is temporary unless --state-dir names a directory",
+            hint="give the --state-dir that the run named when it ended",
+        )
+    place, keep = tempfile.mkdtemp(prefix="hive-run-"), Keep()
+    try:
+        yield replace(order, state_dir=place), keep
+    finally:
+        if not keep.is_wanted:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def _write(results: TextIO, ended: Ended, order: Order, *, as_json: bool) -> ExitCode:
     code, document = exit_code_of(ended), document_of(ended)
     sentence, hint = told(ended, _command(order))
-    if as_json and document is not None:
-        write_json(results, document)
-    elif as_json:
-        write_failure(results, ErrorCode.INTERRUPTED, sentence, hint)
-    elif document is not None and code is ExitCode.OK:
-        write_json(results, document["output"], readable=True)
-    results.flush()
+    try:
+        if as_json and document is not None:
+            write_json(results, document)
+        elif as_json:
+            why = ErrorCode.TIMED_OUT if code is ExitCode.TIMED_OUT else ErrorCode.INTERRUPTED
+            write_failure(results, why, sentence, hint)
+        elif document is not None and code is ExitCode.OK:
+            write_json(results, document["output"], readable=True)
+        results.flush()
+    except OSError as error:
+        return _unwritten(results, error)
     if code is ExitCode.OK:
         sys.stderr.write(f"{escape_controls(sentence)}\n")
     else:
         complain(sentence, hint)
     return code
+
+
+def _unwritten(results: TextIO, error: OSError) -> ExitCode:
+    """Return the exit code for results that nobody takes; a reader that left is told nothing."""
+    # What is still in the buffer must not complain once more when the file is closed.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), results.fileno())
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.BROKEN_PIPE
+    complain(f"the output cannot be written: {error.strerror}", "make room, or write elsewhere")
+    return ExitCode.FAILED
 
 
 def _command(order: Order) -> str:

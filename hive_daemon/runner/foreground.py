@@ -29,7 +29,7 @@ from hive_daemon.runner.agent_loader import HINT, load_agent
 from hive_daemon.runner.entry_points import DEFAULT
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runner.resuming import SessionFound, find_session
-from hive_daemon.runner.runner import STORAGE, AgentRunner
+from hive_daemon.runner.runner import AgentRunner
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
@@ -53,7 +53,10 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be run. Empty texts mean the defaults; `resume` names a session by its id, or `latest`."""
+    """What is to be run, and the directory of its store.
+
+    Empty texts mean the defaults; `resume` names a session by its id, or `latest`.
+    """
 
     path: str
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +85,7 @@ async def run_once(order: Order) -> Ended:
     StateLocked and the other errors of the store.
     """
     agent = load_agent(order.path)
-    place = _state_dir(agent, order)
+    place = _place(order)
     try:
         found = find_session(place, agent.graph.id, order.resume) if order.resume else None
         spec = _entry_point(agent, order, found)
@@ -97,9 +100,8 @@ async def run_once(order: Order) -> Ended:
         await runner.cleanup_async()
 
 
-def _state_dir(agent: LoadedAgent, order: Order) -> Path:
-    place = Path(order.state_dir) if order.state_dir else STORAGE / agent.name
-    return place.expanduser().absolute()
+def _place(order: Order) -> Path:
+    return Path(order.state_dir).expanduser().absolute()
 
 
 def _entry_point(agent: LoadedAgent, order: Order, found: SessionFound | None) -> EntryPointSpec:

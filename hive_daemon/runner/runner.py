@@ -280,7 +280,7 @@ class AgentRunner:
         return self._open_registry().discover_from_module(module_path)
 
     def register_mcp_server(self, name: str, transport: str, **settings: Any) -> None:
-        """Note an MCP server. This version of Hive does not start it: tools that are missing are unavailable.
+        """Note an MCP server: it starts with the runtime, and is expected to offer the tools that are missing.
 
         Raises ConfigError.
         """

@@ -379,7 +379,7 @@ async def test_a_program_that_builds_its_own_runtime_runs_as_it_is(server, tmp_p
     copied(play.folder, tmp_path)
     (tmp_path / "exports" / "program.py").write_text(PROGRAM)
     code, output, complaints = await hive(tmp_path, "run", "program.py", HIVE_MODEL="openai/fake")
-    assert code == 0, complaints
+    assert (code, complaints) == (0, "")
     assert json.loads(output) == [True, play.path, "report.md"]
     assert (tmp_path / "home/.hive/agents/research-desk-graph/sessions").is_dir()
 
@@ -438,5 +438,5 @@ async def test_a_program_with_an_executor_of_its_own_runs_as_it_is(server, tmp_p
     (folder.parent / "program.py").write_text(EXECUTOR_PROGRAM)
     (folder.parent / "meeting_desk_program.py").write_text(DESK_AS_A_MODULE)
     code, output, complaints = await hive(tmp_path, "run", "program.py")
-    assert code == 0, complaints
+    assert (code, complaints) == (0, "")
     assert json.loads(output) == [True, play.path, "monday 10:00", None]

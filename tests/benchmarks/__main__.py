@@ -16,6 +16,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "bench_bus": (),
     "bench_timers": (),
     "bench_webhooks": ("--seconds", "2"),
+    "bench_model_call": (),
     "cli_start": (),
 }
 """The benchmarks and the arguments that keep each within a minute."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hive_daemon.errors import AgentLoadError, AlreadyRunning
+from hive_daemon.errors import AgentLoadError, AlreadyRunning, EntryPointNotFound, StateLocked
 from hive_daemon.framework_alias import installed
 from hive_daemon.graph.edge import EdgeSpec, GraphSpec
 from hive_daemon.graph.goal import Goal
@@ -331,6 +331,113 @@ def test_a_program_without_a_loop_cleans_up_too(tmp_path):
     again = AgentRunner.load(my_agent(tmp_path), storage_path=tmp_path / "state")
     assert asyncio.run(again.run({})).success
     again.cleanup()
+
+
+async def test_a_trigger_starts_the_runtime_and_does_not_wait(load, tmp_path):
+    runner = load(my_agent(tmp_path))
+    execution_id = await runner.trigger("default", {"query": "soon"}, correlation_id="c-1")
+    assert runner.is_running
+    result = await runner.runtime.wait_for_completion(execution_id)
+    assert (result.execution_id, result.output["answer"]) == (execution_id, "soon, Goal")
+    row = await runner.runtime.running().services.store.executions.load(execution_id)
+    assert row.correlation_id == "c-1"
+
+
+async def test_a_triggered_session_goes_on_where_its_state_says(load, folder):
+    runner = load(folder("review_desk"))
+    asked = await runner.run({"topic": "cats"})
+    execution_id = await runner.trigger(
+        "default", {"input": "yes"}, session_state=asked.session_state
+    )
+    assert execution_id == asked.execution_id
+    result = await runner.runtime.wait_for_completion(execution_id)
+    assert result.output["published"] == "cats, draft 1 (yes)"
+
+
+async def test_the_last_run_is_known_by_its_id(load, tmp_path):
+    runner = load(my_agent(tmp_path))
+    assert runner.latest_execution_id == ""
+    result = await runner.run({})
+    assert runner.latest_execution_id == result.execution_id
+
+
+async def test_timers_of_the_folder_fire_while_the_runner_is_started(load, tmp_path):
+    timer = {
+        "id": "now",
+        "trigger_type": "timer",
+        "trigger_config": {"interval_minutes": 60, "run_immediately": True},
+    }
+    runner = load(my_agent(tmp_path, async_entry_points=[timer]))
+    ended = asyncio.Event()
+    runner.runtime.subscribe_to_events(["execution_completed"], lambda event: ended.set())
+    await runner.start()
+    async with asyncio.timeout(30):
+        await ended.wait()
+
+
+async def test_webhooks_of_the_folder_are_served_while_the_runner_is_started(load, tmp_path):
+    source = (
+        "from framework.graph import Goal, NodeSpec\n"
+        "from framework.runtime.agent_runtime import AgentRuntimeConfig\n"
+        "goal = Goal(id='g', name='G')\nnodes = [NodeSpec(id='a')]\nedges = []\n"
+        "runtime_config = AgentRuntimeConfig(webhook_port=0)\n"
+        "webhook_routes = [{'source_id': 's', 'path': '/s'}]\n"
+    )
+    runner = load(write(tmp_path / "a", {"agent.py": source}), mock_mode=True)
+    await runner.start()
+    assert runner.runtime.webhook_server is not None
+    await runner.stop()
+    assert runner.runtime.webhook_server is None
+
+
+async def test_the_goals_progress_is_reckoned(load, tmp_path):
+    runner = load(my_agent(tmp_path))
+    await runner.run({})
+    progress = await runner.get_goal_progress()
+    assert 0.0 <= progress["overall_progress"] <= 1.0
+    assert json.dumps(progress)
+
+
+async def test_an_entry_point_that_is_not_there_is_an_error(load, tmp_path):
+    with pytest.raises(EntryPointNotFound):
+        await load(my_agent(tmp_path)).run({}, entry_point_id="nowhere")
+
+
+async def test_a_runner_that_cannot_start_is_cleaned_up(tmp_path):
+    path = my_agent(tmp_path)
+    async with AgentRunner.load(path, storage_path=tmp_path / "state"):
+        with pytest.raises(StateLocked):
+            async with AgentRunner.load(path, storage_path=tmp_path / "state"):
+                pass
+    async with AgentRunner.load(path, storage_path=tmp_path / "state") as again:
+        assert (await again.run({})).success
+
+
+async def test_cleaning_up_on_a_loop_goes_on_in_the_background(tmp_path):
+    runner = AgentRunner.load(my_agent(tmp_path), storage_path=tmp_path / "state")
+    await runner.start()
+    runner.cleanup()
+    await runner.cleanup_async()
+    assert not runner.is_running
+
+
+async def test_an_execution_that_a_start_takes_up_is_seen_through(load, tmp_path):
+    steps = (
+        "import asyncio\nbegun, leave = asyncio.Event(), asyncio.Event()\n"
+        "async def run():\n    begun.set()\n    await leave.wait()\n    return 'seen'\n"
+    )
+    node = {**FUNCTION, "input_keys": []}
+    path = write(tmp_path / "slow", {"agent.json": export(nodes=[node]), "steps.py": steps})
+    first = load(path)
+    execution_id = await first.trigger("default")
+    module = sys.modules[first.graph.nodes[0].function.__module__]
+    await module.begun.wait()
+    await first.runtime.stop(0)
+    await first.cleanup_async()
+    second = load(path)
+    sys.modules[second.graph.nodes[0].function.__module__].leave.set()
+    result = await second.run(follows=execution_id)
+    assert (result.execution_id, result.output["answer"]) == (execution_id, "seen")
 
 
 # --- people -------------------------------------------------------------------------------------

@@ -68,7 +68,11 @@ def run(tmp_path):
     """Starts `hive run` with these arguments, in the directory that holds the agents; ends what is left over."""
     started = []
 
-    def by(*arguments, **streams):
+    def by(*arguments, keeps=True, **streams):
+        """`keeps`: in a directory of the test's own; otherwise in a temporary one, below `tmp`."""
+        if keeps and "--state-dir" not in arguments and not str(arguments[0]).endswith(".py"):
+            arguments = (arguments[0], "--state-dir", "kept", *arguments[1:])
+        (tmp_path / "tmp").mkdir(exist_ok=True)
         kept = {key: value for key, value in os.environ.items() if "HIVE" not in key}
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **streams}
         process = subprocess.Popen(
@@ -76,7 +80,13 @@ def run(tmp_path):
             stderr=streams.pop("stderr", subprocess.PIPE),
             cwd=tmp_path,
             text=True,
-            env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "ANTHROPIC_API_KEY": ""},
+            env={
+                **kept,
+                "HOME": str(tmp_path),
+                "TMPDIR": str(tmp_path / "tmp"),
+                "PYTHONPATH": str(ROOT),
+                "ANTHROPIC_API_KEY": "",
+            },
             **streams,
         )
         started.append(process)
@@ -136,7 +146,7 @@ def test_an_input_that_is_none_is_refused_before_anything_runs(ended, agent, tmp
     code, output, complaints = ended("agent", "--input", "nowhere.json")
     assert (code, output) == (2, "")
     assert "there is no such file" in complaints
-    assert not (tmp_path / ".hive").exists()
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_large_input_arrives_whole(ended, agent, tmp_path):
@@ -146,9 +156,10 @@ def test_a_large_input_arrives_whole(ended, agent, tmp_path):
 
 
 def test_the_document_is_that_of_the_control_api(ended, agent):
-    code, output, _ = ended("agent", "--json", "--set", "name=Ada")
+    code, output, complaints = ended("agent", "--json", "--set", "name=Ada")
     execution = json.loads(output)
-    assert (code, execution["status"], execution["path"]) == (0, "completed", ["greet"])
+    assert (code, execution["status"]) == (0, "completed"), complaints
+    assert execution["path"] == ["greet"]
     assert execution["input"] == {"name": "Ada"}
     assert execution["output"] == {"name": "Ada", "greeting": "hello, Ada"}
 
@@ -157,12 +168,13 @@ def test_a_failed_run_is_exit_1_and_says_where_and_why(ended, agent):
     code, output, complaints = ended("agent", "--entry-point", "fail")
     assert (code, output) == (1, "")
     assert "failed at node fail: ValueError: no such luck" in complaints
-    assert "hint: try again with `hive run agent --resume session_" in complaints
+    assert "hint: try again with `hive run agent --state-dir kept --resume session_" in complaints
 
 
 def test_timers_events_and_webhooks_of_the_folder_stay_quiet(ended, agent, tmp_path):
-    assert ended("agent")[0] == 0
-    assert len(list((tmp_path / ".hive/agents/agent/sessions").iterdir())) == 1
+    code, _, complaints = ended("agent")
+    assert code == 0, complaints
+    assert len(list((tmp_path / "kept/sessions").iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -198,6 +210,28 @@ def test_another_model_may_be_named(ended, tmp_path):
     assert ended("keyless", "--model", "scripted")[0] == 0
 
 
+def test_a_run_that_has_no_time_to_begin_is_exit_124_all_the_same(ended, agent):
+    code, output, _ = ended("agent", "--timeout", "1ms", "--json")
+    assert (code, json.loads(output)["error"]["code"]) == (124, "timed_out")
+
+
+def test_a_reader_that_left_is_told_nothing(ended, agent):
+    reading, writing = os.pipe()
+    os.close(reading)
+    code, _, complaints = ended("agent", stdout=writing)
+    os.close(writing)
+    assert (code, complaints) == (141, "")
+
+
+def test_an_output_that_cannot_be_written_is_exit_1(ended, agent):
+    with open("/dev/full", "w") as full:
+        code, _, complaints = ended("agent", stdout=full)
+    assert (code, complaints.splitlines()[0]) == (
+        1,
+        "hive: the output cannot be written: No space left on device",
+    )
+
+
 def test_two_at_once_of_one_state_directory_is_a_conflict_that_names_the_other(run, ended, agent):
     first = run("agent", "--entry-point", "wait")
     read_until(first.stderr, "I wait\n")
@@ -206,6 +240,28 @@ def test_two_at_once_of_one_state_directory_is_a_conflict_that_names_the_other(r
     assert f"is owned by process {first.pid}\n" in complaints
     assert "hint: stop that process, or give another directory with --state-dir" in complaints
     assert ended("agent", "--state-dir", "other")[0] == 0
+
+
+def test_a_run_that_completes_leaves_nothing_behind(ended, agent, tmp_path):
+    assert ended("agent", keeps=False)[0] == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (tmp_path / ".hive").exists()
+
+
+def test_a_run_that_needs_input_keeps_its_store_and_says_where(ended, desk, tmp_path):
+    code, _, complaints = ended("review_desk", "--set", "topic=cats", keeps=False)
+    (place,) = (tmp_path / "tmp").iterdir()
+    assert (code, f"hive run review_desk --state-dir {place} --resume" in complaints) == (8, True)
+    go_on = complaints.partition("answer with `hive run ")[2].partition(" --set")[0].split()
+    code, output, _ = ended(*go_on, "--set", "input=yes")
+    assert (code, json.loads(output)["published"]) == (0, "cats, draft 1 (yes)")
+
+
+def test_a_session_without_its_directory_is_refused(ended, agent, tmp_path):
+    code, _, complaints = ended("agent", "--resume", "latest", keeps=False)
+    assert code == 2
+    assert "hint: give the --state-dir that the run named when it ended" in complaints
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 # --- going on -----------------------------------------------------------------------------------
@@ -220,7 +276,7 @@ def test_a_question_is_answered_by_a_further_run(ended, desk):
     assert (code, output) == (8, "")
     code, output, _ = ended(*go_on, "--set", "input=yes")
     assert (code, json.loads(output)["published"]) == (0, "cats, draft 2 (yes)")
-    sessions = desk.parent / ".hive" / "agents" / "review_desk" / "sessions"
+    sessions = desk.parent / "kept" / "sessions"
     assert len(list(sessions.iterdir())) == 1
 
 
@@ -230,6 +286,21 @@ def test_a_session_that_nobody_answers_goes_on_waiting(ended, desk):
     execution = json.loads(output)
     assert (code, execution["status"], execution["steps"]) == (8, "waiting_input", 2)
     assert execution["waiting"]["question"] == "Is this good?"
+
+
+def test_a_run_that_pauses_goes_on_after_its_pause_node(ended, tmp_path):
+    steps = "def one(): return 1\ndef two(x, input=''): return f'{x}, {input}'\n"
+    nodes = [
+        {"id": "one", "node_type": "function", "function": "steps:one", "output_keys": ["x"]},
+        {"id": "two", "node_type": "function", "function": "steps:two", "output_keys": ["y"]},
+    ]
+    edges = [{"source": "one", "target": "two"}]
+    agent = export(nodes=nodes, edges=edges, pause_nodes=["one"])
+    write(tmp_path / "pausing", {"agent.json": agent, "steps.py": steps})
+    code, _, complaints = ended("pausing")
+    assert (code, " is paused at node one\n" in complaints) == (8, True)
+    code, output, _ = ended("pausing", "--resume", "latest", "--set", "input=go")
+    assert (code, json.loads(output)["y"]) == (0, "1, go")
 
 
 def test_a_completed_session_is_not_gone_on_with(ended, agent):
@@ -246,7 +317,7 @@ def test_a_signal_ends_the_run_where_it_is_and_it_can_be_resumed(run, ended, age
     output, complaints = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (130, "")
     assert "interrupted by a signal at node wait" in complaints
-    assert "hint: go on with `hive run agent --resume session_" in complaints
+    assert "hint: go on with `hive run agent --state-dir kept --resume session_" in complaints
     code, output, _ = ended("agent", "--resume", "latest", "--set", "told=it")
     assert (code, json.loads(output)["heard"]) == (0, "it")
 
@@ -265,6 +336,30 @@ def test_a_run_that_was_killed_goes_on_where_it_was(run, ended, agent):
     process.wait(SECONDS)
     code, _, complaints = ended("agent", "--resume", "latest", "--timeout", "200ms")
     assert (code, "I wait" in complaints) == (124, True), complaints
+
+
+def test_the_beginning_of_several_sessions_names_none(ended, desk):
+    ended("review_desk")
+    ended("review_desk")
+    code, _, complaints = ended("review_desk", "--resume", "session_")
+    assert code == 4
+    assert "'session_' is the beginning of several sessions\nhint: say session_" in complaints
+
+
+def test_a_session_goes_on_at_its_own_entry_point(ended, agent):
+    ended("agent", "--entry-point", "fail")
+    code, _, complaints = ended("agent", "--resume", "latest", "--entry-point", "wait")
+    assert code == 2
+    assert "the session was begun at the entry point 'fail'" in complaints
+
+
+def test_what_goes_on_by_itself_takes_no_input(run, ended, agent):
+    process = run("agent", "--entry-point", "wait")
+    read_until(process.stderr, "I wait\n")
+    process.kill()
+    process.wait(SECONDS)
+    code, _, complaints = ended("agent", "--resume", "latest", "--set", "told=it")
+    assert (code, "takes no input now" in complaints) == (2, True)
 
 
 # --- standard input -----------------------------------------------------------------------------
@@ -309,7 +404,9 @@ def test_without_a_terminal_a_question_is_exit_8_and_says_how_to_answer(ended, d
     code, _, complaints = ended("review_desk", **stdin(kind)[0])
     # A keyboard without a screen is no terminal either: nobody would see the question.
     assert code == 8
-    assert "hint: answer with `hive run review_desk --resume session_" in complaints
+    assert (
+        "hint: answer with `hive run review_desk --state-dir kept --resume session_" in complaints
+    )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in STDIN if kind != "tty"])

@@ -79,8 +79,9 @@ def test_everything_that_is_wrong_is_told_at_once(local, tmp_path):
     }
     code, output, _ = local("agents", "validate", write(tmp_path / "a", files))
     assert code == 2
-    assert output.splitlines()[0].startswith("a: 1 error (module form")
+    assert output.splitlines()[0].startswith("a: 2 errors (module form")
     assert "  error: entry point 't': trigger_config.cron: " in output
+    assert "  error: nobody offers the tool 'search' (nodes: a)" in output
 
 
 @pytest.mark.parametrize("kind", [*BROKEN, *UNSOUND])
