@@ -83,7 +83,8 @@ def _routes(at: KeyPath, agent: Tree) -> Iterator[_Route]:
     for index, route in enumerate(routes if isinstance(routes, list) else []):
         path = value_at(route, ("path",))
         if isinstance(path, str):
-            is_signed = value_at(route, ("secret",)) is not None
+            has_secret = any(value_at(route, (key,)) for key in ("secret", "secrets"))
+            is_signed = has_secret and value_at(route, ("verify",)) != "none"
             allow_insecure = value_at(route, ("allow_insecure",)) is True
             yield _Route((*at, "webhook_routes", index), path, is_signed, allow_insecure)
 

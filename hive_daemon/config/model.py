@@ -28,6 +28,7 @@ from pydantic import (
 
 from hive_daemon.config import webhook_keys as keys
 from hive_daemon.config.addresses import ListenAddress, parse_listen
+from hive_daemon.graph.input_policy import OnInput
 from hive_daemon.ids import is_name
 from hive_daemon.llm.transport import Transport
 
@@ -236,6 +237,9 @@ class EntryPointConfig(Section):
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     session: Annotated[SessionUse, Field(strict=False)] | None = None
     timeout: Seconds | None = None
+    on_input: Annotated[OnInput, Field(strict=False)] | None = None
+    input_default: str | dict[Name, Any] | None = Field(default=None, repr=False)
+    tools: dict[str, Any] | None = None
     recovery: EntryPointRecoveryConfig | None = None
 
 

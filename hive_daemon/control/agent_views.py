@@ -9,8 +9,7 @@ from hive_daemon.control.host import Agent
 from hive_daemon.control.places import Place
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.runtime.events import AgentEvent, EventType
-from hive_daemon.runtime.running import webhook_route
-from hive_daemon.runtime.webhook_server import WebhookRoute
+from hive_daemon.runtime.webhook_route import WebhookRoute, route_of
 
 
 def agent_view(agent: Agent, own: Sequence[Place]) -> Json:
@@ -66,7 +65,7 @@ def _routes_to(place: Place) -> list[WebhookRoute]:
     runtime = place.agent.runtime
     if runtime is None:
         return []
-    routes = [webhook_route(item) for item in runtime.config.webhook_routes]
+    routes = [route_of(item) for item in runtime.config.webhook_routes]
     return [route for route in routes if _listens(place, _delivery_of(route, place.agent.name))]
 
 
@@ -85,5 +84,5 @@ def _webhook_view(route: WebhookRoute) -> Json:
         "source_id": route.source_id,
         "path": route.path,
         "methods": [method.upper() for method in route.methods],
-        "verified": route.secret is not None,
+        "verified": not route.is_open,
     }

@@ -27,6 +27,7 @@ from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.runtime.services import Services
+from hive_daemon.runtime.webhook_route import route_of
 from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.tasks import to_thread
 
@@ -147,7 +148,7 @@ class AgentBook:
                 raise ConfigError(f"webhook path {route['path']!r} belongs to another agent")
             if is_open_door(
                 self.config.http.listen,
-                has_secret=bool(route.get("secret")),
+                has_secret=not route_of(route).is_open,
                 allow_insecure=bool(route.get("allow_insecure")),
             ):
                 raise ConfigError(

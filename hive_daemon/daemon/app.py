@@ -148,6 +148,7 @@ async def _run(daemon: Daemon, notifier: Notifier, scope: Scope, deadline: Deadl
     )
     await daemon.stop.drain.wait()
     daemon.state = RunState.DRAINING
+    daemon.webhooks.refuse()
     notifier.stopping()
     await drain(daemon, notifier, deadline)
 
@@ -165,7 +166,12 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     services = await stack.enter_async_context(open_services(settings))
     await take_over(services)
     address = config.http.listen
-    webhooks = WebhookServer(None, WebhookServerConfig(address.host, address.port))
+    webhooks = WebhookServer(
+        None,
+        WebhookServerConfig(address.host, address.port),
+        ledger=services.store.deliveries,
+        clock=services.clock,
+    )
     agents = AgentBook(loaded, services, webhooks)
     daemon = Daemon(loaded, services, agents, webhooks, stop)
     control = ControlServer(daemon)
@@ -174,6 +180,7 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     stack.push_async_callback(agents.drain, 0.0)
     await agents.open()
     await webhooks.start()
+    await webhooks.recover()
     stack.push_async_callback(webhooks.stop, WEBHOOK_STOP_SECONDS)
     return daemon
 

@@ -75,13 +75,7 @@ def webhook_routes(agent: LoadedAgent, item: AgentConfig) -> list[dict[str, Any]
         str(route["path"]): dict(route) for route in agent.webhook_routes
     }
     for written in item.webhook_routes:
-        found[written.path] = {
-            "source_id": written.source_id,
-            "path": written.path,
-            "methods": [method.value for method in written.methods],
-            "secret": written.secret.get_secret_value() if written.secret else None,
-            "allow_insecure": written.allow_insecure,
-        }
+        found[written.path] = written.written()
     return list(found.values())
 
 
@@ -152,4 +146,5 @@ def _placed(where: KeyPath, spec: EntryPointSpec, problem: str) -> tuple[KeyPath
 def secrets_of(agent: LoadedAgent, routes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the secret values that an agent folder brings along, and those of its routes."""
     values = [agent.llm.api_key, *(route.get("secret") for route in routes)]
+    values += [secret for route in routes for secret in route.get("secrets") or ()]
     return [str(value) for value in values if value]

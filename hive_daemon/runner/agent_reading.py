@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import AsyncEntryPointSpec, GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.private_package import PrivatePackage
@@ -30,6 +31,7 @@ from hive_daemon.runner.functions import check_functions, with_functions
 from hive_daemon.runner.graph_findings import check_graph
 from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
 from hive_daemon.runtime.entry_point import EntryPointSpec
+from hive_daemon.runtime.webhook_route import route_of
 from hive_daemon.tools.registry import ToolRegistry
 
 TRIGGERS_FILE = "triggers.json"
@@ -180,4 +182,10 @@ def _route_problem(route: Any) -> str:
     for key in ("source_id", "path"):
         if not isinstance(route.get(key), str) or not route[key]:
             return f"{key} is missing"
-    return "" if route["path"].startswith("/") else "path must begin with '/'"
+    if not route["path"].startswith("/"):
+        return "path must begin with '/'"
+    try:
+        route_of(route)
+    except ConfigError as error:
+        return str(error).removeprefix(f"webhook route {route['path']}: ")
+    return ""

@@ -18,7 +18,7 @@ from hive_daemon.graph.validation import errors_of
 from hive_daemon.ids import GRAPH_SEPARATOR
 from hive_daemon.runtime.drafting import Spawner
 from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
-from hive_daemon.runtime.events import EventFilter, event_types
+from hive_daemon.runtime.events import EventFilter, EventType, event_types
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.outcome_aggregator import OutcomeAggregator
 from hive_daemon.runtime.routing import EventRoute
@@ -167,7 +167,7 @@ class GraphHost:
                 exclude_own_graph=bool(spec.trigger_config.get("exclude_own_graph", False)),
             )
             for spec in self.specs.values()
-            if spec.trigger_type == TriggerType.EVENT
+            if spec.trigger_type == TriggerType.EVENT or is_bound(spec)
         ]
 
     def timers(self) -> list[EntryPointSpec]:
@@ -204,9 +204,18 @@ _EVENT_KEYS = {
 }
 
 
+def is_bound(spec: EntryPointSpec) -> bool:
+    """Say whether a webhook route sets an entry point off directly; one without `source_id` waits to be called."""
+    is_webhook = spec.trigger_type == TriggerType.WEBHOOK
+    return is_webhook and bool(spec.trigger_config.get("source_id"))
+
+
 def event_filter(spec: EntryPointSpec) -> EventFilter:
     """Read the filter of an event entry point. Raises ValueError for an unknown event type."""
     config = spec.trigger_config
+    if is_bound(spec):
+        webhooks = frozenset({EventType.WEBHOOK_RECEIVED})
+        return EventFilter(types=webhooks, stream=config["source_id"])
     return EventFilter(
         types=event_types(config.get("event_types", ())),
         stream=config.get("filter_stream") or "",
@@ -221,6 +230,8 @@ def trigger_problems(spec: EntryPointSpec) -> list[str]:
     where = f"entry point {spec.id!r}: trigger_config"
     if spec.trigger_type == TriggerType.TIMER:
         return _timer_problems(spec, where)
+    if spec.trigger_type == TriggerType.WEBHOOK:
+        return _webhook_problems(spec, where)
     if spec.trigger_type == TriggerType.EVENT:
         unknown = sorted(set(spec.trigger_config) - _EVENT_KEYS)
         problems = [f"{where}.{key}: unknown key" for key in unknown]
@@ -235,9 +246,19 @@ def trigger_problems(spec: EntryPointSpec) -> list[str]:
     return []
 
 
+def _webhook_problems(spec: EntryPointSpec, where: str) -> list[str]:
+    unknown = sorted(set(spec.trigger_config) - {"source_id"})
+    problems = [f"{where}.{key}: unknown key" for key in unknown]
+    if not isinstance(spec.trigger_config.get("source_id", ""), str):
+        problems.append(f"{where}.source_id: must name the source of a webhook route")
+    return problems
+
+
 def _timer_problems(spec: EntryPointSpec, where: str) -> list[str]:
     try:
         TimerConfig.read(spec.trigger_config)
     except ConfigError as error:
-        return [f"{where}.{problem}" for problem in error.problems]
+        # Most problems begin with the key that they are about.
+        joints = (("." if ":" in text.partition(" ")[0] else ": ", text) for text in error.problems)
+        return [f"{where}{joint}{text}" for joint, text in joints]
     return []

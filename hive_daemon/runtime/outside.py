@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hive_daemon.graph.topology import EVENT_KEY
@@ -159,7 +160,7 @@ class OutsideEvents:
             dedupe_seconds=DEDUPE_SECONDS if delivery.delivery_id else UNNAMED_DEDUPE_SECONDS,
         )
         started = await asyncio.gather(
-            *(self._trigger(route, event, origin) for route in self._routes(event))
+            *(self._trigger(route, event, origin, delivery.inputs) for route in self._routes(event))
         )
         self._delivered.add(id(event))
         try:
@@ -172,11 +173,17 @@ class OutsideEvents:
         chosen, _ = self._router.match(event)
         return chosen
 
-    async def _trigger(self, route: EventRoute, event: AgentEvent, origin: Origin) -> str:
+    async def _trigger(
+        self,
+        route: EventRoute,
+        event: AgentEvent,
+        origin: Origin,
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
         runtime = self._runtime
         stream_id = route.lane.partition("/")[2]
         stream = runtime.get_stream(stream_id)
-        inputs: dict[str, Any] = {EVENT_KEY: event.to_dict()}
+        inputs: dict[str, Any] = {**extra, EVENT_KEY: event.to_dict()}
         if stream is not None and stream.setup.spec.task:
             inputs["task"] = stream.setup.spec.task
         call: Callable[..., Awaitable[str]] = runtime.trigger

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hive_daemon.errors import ConfigError
+from hive_daemon.graph.topology import EVENT_KEY
 from hive_daemon.runtime.event_log import EventLog
 from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
@@ -24,8 +25,10 @@ from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, 
 from hive_daemon.runtime.spawning import EventSpawner
 from hive_daemon.runtime.timers import RuntimeTimers, TimerDesk
 from hive_daemon.runtime.triggers.zones import read_zone
-from hive_daemon.runtime.webhook_server import WebhookRoute, WebhookServer, WebhookServerConfig
+from hive_daemon.runtime.webhook_route import route_of
+from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
 from hive_daemon.tasks import to_thread
+from hive_daemon.tools.servers import ToolServers, servers_of
 
 if TYPE_CHECKING:
     from hive_daemon.runtime.agent_runtime import AgentRuntime
@@ -45,6 +48,7 @@ class Running:
     spawner: EventSpawner
     timers: RuntimeTimers
     webhooks: WebhookServer | None = None
+    servers: ToolServers | None = None
 
     # --- graphs -----------------------------------------------------------------------------
 
@@ -178,6 +182,9 @@ async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitS
     names = [host.stream_name(name) for host in runtime.hosts for name in host.specs]
     await runtime.state_manager.load(names)
     services.dispatcher.limit_agent(runtime.agent, runtime.config.max_concurrent_executions)
+    running.servers = servers_of(runtime.tool_executor)
+    if running.servers is not None:
+        await stack.enter_async_context(running.servers)
     stack.push_async_callback(running.close)
     for host in runtime.hosts:
         await running.open_streams(host)
@@ -201,39 +208,41 @@ def _log_events(runtime: AgentRuntime, stack: AsyncExitStack) -> None:
 
 async def _open_webhooks(running: Running, stack: AsyncExitStack) -> None:
     runtime = running.runtime
-    routes = [webhook_route(item) for item in runtime.config.webhook_routes]
+    routes = [route_of(item) for item in runtime.config.webhook_routes]
     if not routes:
         return
     shared = runtime.shared_webhooks
     config = runtime.config
     server = shared or WebhookServer(
-        runtime.event_bus, WebhookServerConfig(config.webhook_host, config.webhook_port)
+        runtime.event_bus,
+        WebhookServerConfig(config.webhook_host, config.webhook_port),
+        ledger=running.services.store.deliveries,
+        clock=running.services.clock,
     )
     for route in routes:
-        server.add_route(route, runtime.outside.deliver)
+        server.add_route(
+            route,
+            runtime.outside.deliver,
+            ready=runtime.running,
+            results=partial(_result_of, runtime),
+        )
         stack.callback(server.remove_route, route.path)
     if shared is None:
         await server.start()
         stack.push_async_callback(server.stop)
+        await server.recover()
     running.webhooks = server
 
 
-def webhook_route(item: Mapping[str, object]) -> WebhookRoute:
-    """Read a route as programs write it. Raises ConfigError."""
-    missing = [key for key in ("source_id", "path") if not item.get(key)]
-    if missing:
-        raise ConfigError(f"a webhook route must say its {' and its '.join(missing)}")
-    methods = item.get("methods") or ("POST",)
-    listed = [methods] if isinstance(methods, str) else methods
-    if not isinstance(listed, Iterable):
-        raise ConfigError(f"webhook route {item['path']}: methods must be a list of texts")
-    secret = item.get("secret")
-    return WebhookRoute(
-        source_id=str(item["source_id"]),
-        path=str(item["path"]),
-        methods=tuple(str(method) for method in listed),
-        secret=None if secret is None else str(secret),
-    )
+async def _result_of(
+    runtime: AgentRuntime, execution_id: str, seconds: float
+) -> dict[str, object] | None:
+    """Return what a webhook's sender is told of an execution, None if it has not ended in time."""
+    result = await runtime.wait_for_completion(execution_id, seconds)
+    if result is None:
+        return None
+    output = {key: value for key, value in result.output.items() if key != EVENT_KEY}
+    return {"success": result.success, "output": output, "error": result.error}
 
 
 def _settings(runtime: AgentRuntime) -> ServiceSettings:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 _RATE = re.compile(r"\s*([1-9][0-9]{0,6})\s*/\s*(s|m|h)\s*")
+_ROUNDING = 1e-9
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -47,6 +48,6 @@ class Bucket:
     def take(self, rate: Rate, now: float) -> tuple[Bucket, int]:
         """Take a token; answer the bucket after that, and in how many seconds to come again: 0 if there was one."""
         grown = min(float(rate.count), self.tokens + (now - self.at) * rate.count / rate.period)
-        if grown >= 1:
-            return Bucket(grown - 1, now), 0
+        if grown >= 1 - _ROUNDING:
+            return Bucket(max(0.0, grown - 1), now), 0
         return Bucket(grown, now), max(1, math.ceil((1 - grown) * rate.period / rate.count))

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
-from hive_daemon.errors import HiveError, NotRunning
+from hive_daemon.errors import Draining, HiveError
 from hive_daemon.http.answers import RequestRefused, json_answer
 from hive_daemon.http.body import read_body, unpack_body
 from hive_daemon.http.limits import ListenerLimits
@@ -198,6 +198,8 @@ class WebhookServer:
         path, _, query = request.raw_path.partition("?")
         door = self._doors.get(path)
         if door is None:
+            # While agents come and go, a path that is missing may be a route's.
+            self._check_open()
             return json_answer(HTTPStatus.NOT_FOUND, {"error": "Not found"})
         try:
             answer = await self._answer(request, door, query)
@@ -244,22 +246,26 @@ class WebhookServer:
             )
 
     def _check_ready(self, door: Door) -> None:
+        """Raise RequestRefused while nothing is to be taken."""
+        self._check_open()
         try:
-            if self._is_refusing:
-                raise NotRunning
             door.ready()
         except HiveError as error:
-            refusal = refusal_of(error)
-            raise RequestRefused(
-                refusal.status, str(refusal), retry_after=refusal.retry_after
-            ) from error
+            raise _unread(error) from error
+
+    def _check_open(self) -> None:
+        if self._is_refusing:
+            raise _unread(Draining())
 
     async def _take(self, door: Door, delivery: Delivery) -> web.Response:
         try:
             taken = await self.desk.take(door, delivery)
         except HiveError as error:
             refusal = refusal_of(error)
-            logger.warning(
+            # What only the sender got wrong wakes nobody.
+            is_ours = refusal.retry_after or refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            logger.log(
+                logging.WARNING if is_ours else logging.INFO,
                 "webhook refused",
                 extra={
                     "path": door.route.path,
@@ -275,6 +281,12 @@ class WebhookServer:
         if self._bus is not None:
             await self._bus.publish(delivery.event)
         return []
+
+
+def _unread(error: HiveError) -> RequestRefused:
+    """Return a refusal of a request whose body was not read: its connection ends."""
+    refusal = refusal_of(error)
+    return RequestRefused(refusal.status, str(refusal), retry_after=refusal.retry_after)
 
 
 async def _result(door: Door, taken: Taken) -> Mapping[str, object] | None:

@@ -31,6 +31,7 @@ from hive_daemon.storage.values import (
     Submitted,
     Swept,
 )
+from hive_daemon.storage.webhook_deliveries import DeliveryLedger
 
 
 class ExecutionQueue(Protocol):
@@ -221,3 +222,4 @@ class Store:
     sessions: SessionRecords
     timers: TimerLease
     blobs: BlobStore
+    deliveries: DeliveryLedger

@@ -242,7 +242,7 @@ class StepCommit:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRow:
-    """One execution as it stands."""
+    """One execution as it stands; `state` is what its submission carried, or what it was queued again with."""
 
     n: int
     execution_id: str
@@ -272,6 +272,7 @@ class ExecutionRow:
     waiting: bytes | None
     cancel_reason: str | None
     trace_id: str
+    state: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ FLOORS: list[tuple[str, int]] = [
     (r"hive_daemon\.\w+", FOUNDATION),
     (r"hive_daemon\.graph\.(goal|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
     (
-        r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text)",
+        r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text|input_policy)",
         CORE,
     ),
     (r"hive_daemon\.runtime\.(entry_point|events|lifecycle|session_binding|session_state)", CORE),
     (r"hive_daemon\.runtime\.(routing|encoding|runtime_log_schemas)", CORE),
     (r"hive_daemon\.runtime\.triggers\.(cron\w*|schedule|catchup|zones|timer_config|gate)", CORE),
     (
-        r"hive_daemon\.storage\.(values|timer_values|chronicle|session_state|session_logs|mirror_fold)",
+        r"hive_daemon\.storage\.(values|timer_values|webhook_deliveries|chronicle|session_state|session_logs|mirror_fold)",
         CORE,
     ),
     (r"hive_daemon\.monitoring\.(health|ticket)", CORE),

@@ -19,6 +19,7 @@ from typing import TypeVar, TypeVarTuple
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.errors import NotFound, StorageUnavailable
+from hive_daemon.runtime.webhook_memory import MemoryLedger
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import Store, StoreListener
 from hive_daemon.storage.timer_values import Occurrence, TimerFire, TimerRow, TimerSpec
@@ -63,7 +64,7 @@ async def open_memory(
     """Open a store in memory for as long as the context lasts."""
     memory = MemoryStore(listener, clock, disk or MemoryDisk())
     try:
-        yield Store(memory, memory, memory, memory, memory, memory, memory)
+        yield Store(memory, memory, memory, memory, memory, memory, memory, MemoryLedger(clock))
     finally:
         memory.is_closed = True
 
@@ -339,7 +340,7 @@ def _delete_blob(world: World, key: str) -> bool:
 
 def _kept_values(world: World) -> Iterable[bytes | None]:
     for entry in world.entries.values():
-        yield from (entry.row.input, entry.state, entry.row.result, entry.row.waiting)
+        yield from (entry.row.input, entry.row.state, entry.row.result, entry.row.waiting)
     for checkpoint in world.checkpoints.values():
         yield from (checkpoint.walk, checkpoint.patch)
     yield from (event.data for event in world.events)

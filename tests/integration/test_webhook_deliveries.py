@@ -132,6 +132,7 @@ async def test_while_the_daemon_starts_or_drains_nothing_is_stored(tmp_path: Pat
         server.add_route(route, ready=draining)
         server.refuse()
         answer = await post(server, body(n=1))
+        assert (await post(server, body(n=1), target="/of-an-agent-that-is-gone")).status == 503
         server.accept()
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert (await post(server, body(n=1), target="/other")).status == 503

@@ -57,7 +57,7 @@ def pattern_of(path: tuple[str | int, ...]) -> str:
         r"entry_points\.[a-z]+",
         "entry_points.ID",
         re.sub(
-            r"(trigger_config|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
+            r"(trigger_config|tools|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
             r"\1",
             text,
         ),

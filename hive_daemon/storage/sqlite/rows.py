@@ -21,7 +21,7 @@ from hive_daemon.storage.values import (
 EXECUTION = (
     "n, id, session_id, agent, graph_id, entry_point, stream_id, status, source, correlation, "
     "causation, created_at, started_at, updated_at, ended_at, ordinal, joined, attempts, seq, "
-    "steps, node_id, input, result, error, error_code, waiting, cancel_reason, trace_id"
+    "steps, node_id, input, result, error, error_code, waiting, cancel_reason, trace_id, state"
 )
 EVENT = (
     "e.seq, e.execution_seq, e.type, e.at, x.agent, x.graph_id, x.stream_id, e.node_id, x.id, "
@@ -76,6 +76,7 @@ def execution(connection: sqlite3.Connection, row: Row) -> ExecutionRow:
     values["input"] = required(connection, values["input"])
     values["result"] = value_of(connection, values["result"])
     values["waiting"] = value_of(connection, values["waiting"])
+    values["state"] = value_of(connection, values["state"])
     return ExecutionRow(**values)
 
 

@@ -17,6 +17,7 @@ from hive_daemon.storage.sqlite.queue import SqliteQueue
 from hive_daemon.storage.sqlite.reader import Readers
 from hive_daemon.storage.sqlite.sessions import SqliteSessions
 from hive_daemon.storage.sqlite.timers import SqliteTimers
+from hive_daemon.storage.sqlite.webhook_deliveries import SqliteDeliveries
 from hive_daemon.storage.sqlite.writer import Writer
 
 
@@ -36,6 +37,8 @@ async def open_sqlite(
         queued = listener.queued
         try:
             await writer.open()
+            deliveries = SqliteDeliveries(writer, readers)
+            await deliveries.prepare()
             yield Store(
                 queue=SqliteQueue(writer, queued),
                 lease=SqliteLease(writer, queued),
@@ -44,6 +47,7 @@ async def open_sqlite(
                 sessions=SqliteSessions(writer, readers),
                 timers=SqliteTimers(writer, readers, queued),
                 blobs=SqliteBlobs(writer, readers),
+                deliveries=deliveries,
             )
         finally:
             readers.close()
