@@ -84,9 +84,9 @@ class Client:
         headers = {wire.IDEMPOTENCY_HEADER: key} if key else {}
         return self.ask(Request("POST", path, body=body, headers=headers))
 
-    def all(self, route: Route) -> Json:
+    def all(self, route: Route, wanted: Query | None = None) -> Json:
         """Return every page of a list as one. Raises Failure."""
-        query = {"limit": wire.PAGE_SIZE_MAX}
+        query = {**(wanted or {}), "limit": wire.PAGE_SIZE_MAX}
         page = self.get(route, query)
         items = list(page.get("items", ()))
         while cursor := page.get("next_cursor"):

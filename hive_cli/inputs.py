@@ -17,33 +17,33 @@ from hive_daemon.control.wire import BODY_LIMIT_BYTES
 STDIN = "-"
 
 
-def read_input(source: str, assignments: list[str]) -> Json:
-    """Return the input that `--input` and `--set` describe; raises Failure that names what is wrong."""
-    document = _load(source) if source else {}
+def read_input(source: str, assignments: list[str], *, option: str = "--input") -> Json:
+    """Return the input that `option` and `--set` describe; raises Failure that names what is wrong."""
+    document = _load(source, option) if source else {}
     for assignment in assignments:
         _assign(document, assignment)
     return document
 
 
-def _load(source: str) -> Json:
+def _load(source: str, option: str) -> Json:
     name = "standard input" if source == STDIN else source
-    content = _bytes(source)
+    content = _bytes(source, option)
     if len(content) > BODY_LIMIT_BYTES:
-        raise usage(f"--input {name}: is larger than 16 MiB", "put the bulk in a file and name it")
+        raise usage(f"{option} {name}: is larger than 16 MiB", "put the bulk in a file and name it")
     try:
         document = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise usage(
-            f"--input {name}: is not UTF-8 text, see byte {error.start}", "save it as UTF-8"
+            f"{option} {name}: is not UTF-8 text, see byte {error.start}", "save it as UTF-8"
         ) from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise usage(f"--input {name}: is not JSON: {error.msg} at {where}", _SHAPE) from error
+        raise usage(f"{option} {name}: is not JSON: {error.msg} at {where}", _SHAPE) from error
     except (ValueError, RecursionError) as error:
-        raise usage(f"--input {name}: is not JSON: {error}", _SHAPE) from error
+        raise usage(f"{option} {name}: is not JSON: {error}", _SHAPE) from error
     if not isinstance(document, dict):
         kind = _KINDS.get(type(document), "a number")
-        raise usage(f"--input {name}: holds {kind}, an input is a JSON object", _SHAPE)
+        raise usage(f"{option} {name}: holds {kind}, an input is a JSON object", _SHAPE)
     return document
 
 
@@ -51,7 +51,7 @@ _SHAPE = 'an input looks like {"topic": "disk full", "count": 3}'
 _KINDS = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
-def _bytes(source: str) -> bytes:
+def _bytes(source: str, option: str) -> bytes:
     if source == STDIN:
         return b"" if sys.stdin is None else sys.stdin.buffer.read(BODY_LIMIT_BYTES + 1)
     try:
@@ -59,15 +59,15 @@ def _bytes(source: str) -> bytes:
             return file.read(BODY_LIMIT_BYTES + 1)
     except FileNotFoundError as error:
         raise usage(
-            f"--input {source}: there is no such file", "name a JSON file, or - for standard input"
+            f"{option} {source}: there is no such file", "name a JSON file, or - for standard input"
         ) from error
     except IsADirectoryError as error:
         raise usage(
-            f"--input {source}: is a directory, not a JSON file", "name a file in it"
+            f"{option} {source}: is a directory, not a JSON file", "name a file in it"
         ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not a file name"
-        raise usage(f"--input {source}: {reason}", "name a file that you may read") from error
+        raise usage(f"{option} {source}: {reason}", "name a file that you may read") from error
 
 
 def _refuse_constant(name: str) -> Never:

@@ -118,7 +118,10 @@ def _bad_news(execution: Json) -> tuple[str, str]:
         )
     if status == Status.WAITING_APPROVAL:
         asks = one_line(str(waiting.get("question") or "asks for approval"))
-        return f"{id} waits{at}: {asks}", f"look with `hive sessions show {session}`"
+        return (
+            f"{id} waits{at}: {asks}",
+            f"look with `hive approvals show {id}`, then approve or reject",
+        )
     if status == Status.PAUSED:
         return f"{id} is paused{at}", f"go on with `hive sessions resume {session}`"
     error = f": {one_line(str(execution['error']), 300)}" if execution.get("error") else ""
@@ -148,6 +151,8 @@ def show_execution(execution: Json) -> None:
             ),
             ("took", took(execution)),
             ("steps", _steps(execution)),
+            ("tokens", tokens(execution)),
+            ("cost", cost(execution)),
             ("path", " > ".join(map(str, execution.get("path") or ()))),
             ("input", one_line(execution.get("input") or {}, 400)),
             (
@@ -162,6 +167,25 @@ def took(execution: Json) -> str:
     """Write how long an execution ran, empty when it has not."""
     seconds = execution.get("duration_seconds")
     return "" if seconds is None else brief(seconds)
+
+
+def tokens(counted: Json) -> str:
+    """Write what went to models and came back, empty where nothing did."""
+    taken, given = counted.get("input_tokens") or 0, counted.get("output_tokens") or 0
+    if not taken and not given:
+        return ""
+    cached, thought = counted.get("cached_tokens"), counted.get("reasoning_tokens")
+    of_in = f" ({cached} cached)" if cached else ""
+    of_out = f" ({thought} reasoning)" if thought else ""
+    return f"{taken} in{of_in}, {given} out{of_out}"
+
+
+def cost(counted: Json) -> str:
+    """Write what the model calls cost, empty where there were none."""
+    if not tokens(counted):
+        return ""
+    dollars = counted.get("cost_usd")
+    return "unknown" if dollars is None else f"${dollars:.6f}".rstrip("0").rstrip(".")
 
 
 def _error(execution: Json) -> Cell:

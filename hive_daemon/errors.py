@@ -126,6 +126,12 @@ class IllegalMove(Conflict):
     code = "illegal_move"
 
 
+class GraphChanged(Conflict):
+    """The graph is not the one that the execution was put away in."""
+
+    code = "graph_changed"
+
+
 class Fenced(Conflict):
     """Another owner holds this execution now."""
 

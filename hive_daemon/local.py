@@ -1,4 +1,5 @@
-"""Commands that need no daemon: `python -m hive_daemon.local config check|show`, `agents validate|graph`, `run`.
+"""Commands that need no daemon: `python -m hive_daemon.local config check|show`, `agents validate|graph`,
+`mcp probe`, `run`.
 
 The `hive` command runs them in a process of their own, so that the code of an agent, which has to be imported to be
 checked, runs in a process that does nothing else. The report goes to stdout; what an agent prints meanwhile to stderr.
@@ -76,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         if command is draw_agent:
             verb.add_argument("--mermaid", action="store_true", help="as Mermaid")
         _finish(verb, command)
+    verbs = nouns.add_parser("mcp", help="probe MCP servers").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    verb = verbs.add_parser("probe", help=probe_servers.__doc__)
+    verb.add_argument("path", metavar="PATH", help="an agent's folder, or a mcp_servers.json")
+    verb.add_argument("--server", metavar="NAME", action="append", default=[], help="only this")
+    _finish(verb, probe_servers)
     _add_run(nouns.add_parser("run", help=run.__doc__))
     return parser
 
@@ -92,6 +100,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
         ("--timeout", "seconds"),
     ):
         verb.add_argument(name, default="", help=meaning)
+    verb.add_argument("--accept-changed-graph", action="store_true", help="go on all the same")
     _finish(verb, run)
 
 
@@ -192,6 +201,21 @@ def draw_agent(given: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def probe_servers(given: argparse.Namespace) -> int:
+    """Start the MCP servers of a folder, list their tools, and stop them."""
+    from hive_daemon.observability.logging import configure_logging
+    from hive_daemon.runner.probing import probe_folder, to_text
+
+    configure_logging("ERROR")
+    with redirect_stdout(sys.stderr):
+        probed = probe_folder(given.path, given.server)
+    if given.as_json:
+        sys.stdout.write(to_text(probed))
+    else:
+        _write(*probed.lines())
+    return probed.exit_code
+
+
 def run(given: argparse.Namespace) -> int:
     """Run an agent folder once in the foreground, or a Python program."""
     from hive_daemon.runner.program import is_program, run_program
@@ -214,6 +238,7 @@ def run(given: argparse.Namespace) -> int:
         resume=given.resume,
         state_dir=given.state_dir,
         timeout_seconds=float(given.timeout) if given.timeout else None,
+        accepts_changed_graph=given.accept_changed_graph,
     )
     return run_folder(order, as_json=given.as_json)
 

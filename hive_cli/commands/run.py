@@ -44,8 +44,16 @@ class Options:
     ] = ""
     state_dir: Annotated[
         str,
-        typer.Option("--state-dir", metavar="DIR", help="Keep the state here (~/.hive/agents/…)."),
+        typer.Option(
+            "--state-dir", metavar="DIR", help="Keep the state here; temporary otherwise."
+        ),
     ] = ""
+    accept_changed_graph: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-graph", help="Go on though the graph was changed meanwhile."
+        ),
+    ] = False
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="Break off after 90s, 5m, 1h30m.")
     ] = ""
@@ -69,6 +77,8 @@ class Options:
         ):
             if value:
                 yield f"{name}={value}"
+        if self.accept_changed_graph:
+            yield "--accept-changed-graph"
         document = read_input(self.input, self.set or [])
         if document:
             yield f"--input-fd={_handed_over(document)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from hive_cli.durations import absolute, relative
-from hive_cli.failures import Failure
+from hive_cli.failures import Failure, usage
 from hive_cli.follow import Follower, Source
 from hive_cli.grammar import Hive, command, group
 from hive_cli.inputs import read_input
@@ -34,10 +36,13 @@ from hive_cli.render import (
     write_line,
     write_table,
 )
-from hive_cli.runs import show_execution, tell_outcome
+from hive_cli.runs import cost, show_execution, tell_outcome, tokens
 from hive_daemon.control.wire import ErrorCode, ExitCode, Route, Until
 
 app = group("List, show, follow, resume and answer sessions.")
+
+_WITHOUT_EFFECT = frozenset({"set_output", "ask_user", "escalate"})
+"""Tools of the model loop itself."""
 
 
 @command(app, "list")
@@ -91,7 +96,8 @@ def show(hive: Hive, session: SessionRef) -> None:
             ),
             ("executions", str(answer.get("executions"))),
             ("steps", str(answer.get("steps"))),
-            ("tokens", f"{answer.get('input_tokens')} in, {answer.get('output_tokens')} out"),
+            ("tokens", tokens(answer)),
+            ("cost", cost(answer)),
         ]
     )
     if answer.get("latest_execution"):
@@ -143,12 +149,92 @@ def _detached(session: str, follower: Follower) -> Failure:
     )
 
 
+@command(app, "checkpoints")
+def checkpoints(hive: Hive, session: SessionRef, page: Page) -> None:
+    """List the checkpoints of a session, oldest first; `resume --from` takes their ids."""
+    id = reference(session, "session")
+    answer = hive.client.get(Route.SESSION_CHECKPOINTS, page.query(), session=id)
+    if hive.as_json:
+        write_json(answer)
+        return
+    write_table(
+        ("CHECKPOINT", "TYPE", "NODE", "NEXT", "CLEAN", "CREATED"),
+        [_checkpoint_row(checkpoint) for checkpoint in answer.get("items") or ()],
+    )
+    if answer.get("next_cursor"):
+        note(f"there are more: --cursor {answer['next_cursor']}")
+
+
+def _checkpoint_row(checkpoint: Json) -> list[Cell]:
+    return [
+        str(checkpoint.get("checkpoint_id")),
+        str(checkpoint.get("checkpoint_type")),
+        str(checkpoint.get("current_node") or "-"),
+        str(checkpoint.get("next_node") or "-"),
+        "yes" if checkpoint.get("is_clean") else "no",
+        relative(checkpoint.get("created_at")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session goes on, and under which conditions."""
+
+    checkpoint: Annotated[
+        str, typer.Option("--from", metavar="CHECKPOINT", help="Go back to this checkpoint.")
+    ] = ""
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Only what failed, and say what its tools have done."),
+    ] = False
+    accept_changed_graph: Annotated[
+        bool,
+        typer.Option("--accept-changed-graph", help="Also if the graph was changed meanwhile."),
+    ] = False
+
+    def body(self) -> Json:
+        """Return the place as the daemon takes it; raises Failure."""
+        if self.checkpoint and self.retry_failed:
+            raise usage("--from and --retry-failed exclude each other", "say one of them")
+        flags = {
+            "retry_failed": self.retry_failed,
+            "accept_changed_graph": self.accept_changed_graph,
+        }
+        said = {key: True for key, value in flags.items() if value}
+        return {"from": self.checkpoint, **said} if self.checkpoint else said
+
+
 @command(app, "resume")
-def resume(hive: Hive, session: SessionRef, input: InputOption = "") -> None:
+def resume(hive: Hive, session: SessionRef, place: Place, input: InputOption = "") -> None:
     """Go on with a session that is paused, waiting, interrupted, failed or cancelled."""
-    document = read_input(input, []) if input else {}
+    body = place.body()
+    if input:
+        body["input"] = read_input(input, [])
     path = Route.SESSION_RESUME.path(session=reference(session, "session"))
-    _accepted(hive, path, {"input": document} if input else {})
+    accepted = _accepted(hive, path, body)
+    if place.retry_failed:
+        _tell_effects(hive, accepted)
+
+
+def _tell_effects(hive: Hive, accepted: Json) -> None:
+    """Say which tools were run in the session before: what they did stays done."""
+    query = {
+        "type": "tool_call_completed",
+        "session_id": str(accepted.get("session_id")),
+        "live": "false",
+    }
+    follower = Follower(hive.client, Source(Route.EVENTS.path(), Until.CAUGHT_UP, query, after=0))
+    done = Counter(
+        (str(event.get("node_id")), str(event["data"].get("tool_name")))
+        for event in follower.events()
+        if event.get("execution_id") != accepted.get("execution_id")
+        and not event["data"].get("is_error")
+    )
+    for (node, tool), count in done.items():
+        if tool not in _WITHOUT_EFFECT:
+            note(
+                f"done before: {tool} at node {node}, {'once' if count == 1 else f'{count} times'}"
+            )
 
 
 @command(app, "input")
@@ -161,10 +247,11 @@ def answer(
     _accepted(hive, Route.SESSION_INPUT.path(session=reference(session, "session")), {"text": text})
 
 
-def _accepted(hive: Hive, path: str, body: Json) -> None:
+def _accepted(hive: Hive, path: str, body: Json) -> Json:
     """Post what starts work, and write the id of the execution that does it."""
     accepted = hive.client.post(path, body, key=os.urandom(16).hex())
     if hive.as_json:
         write_json(accepted)
     else:
         write(str(accepted.get("execution_id")))
+    return accepted

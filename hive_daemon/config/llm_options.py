@@ -10,8 +10,13 @@ from hive_daemon.llm.factory import ModelChoice
 
 
 def first_choice(llm: LlmConfig, model: str | None = None) -> ModelChoice:
-    """Return the model of hive.yaml with its key and address, or another one in its place."""
+    """Return the model of hive.yaml with its key and address, or another one in its place.
+
+    The other one shares key and address if its service is that of `llm.model`, or if that is not written.
+    """
     key = llm.api_key.get_secret_value() if llm.api_key else None
+    if model and llm.model:
+        return ModelChoice(model).beside(ModelChoice(llm.model, key, llm.api_base))
     return ModelChoice(model or llm.model, key, llm.api_base)
 
 

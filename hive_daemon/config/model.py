@@ -7,7 +7,6 @@ and `socket`, whose defaults depend on the process, and makes every path absolut
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -34,8 +33,6 @@ from hive_daemon.llm.transport import Transport
 
 MAX_SOCKET_BYTES = 107
 """The longest path of a Unix socket on Linux (sun_path without its closing zero)."""
-
-_WEBHOOK_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,511}")
 
 
 class LogLevel(StrEnum):
@@ -153,16 +150,6 @@ def _zone_hint(name: str) -> str:
     return f"did you mean {close[0]}?" if close else "write for example UTC or Europe/Berlin"
 
 
-def _check_webhook_path(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError("must begin with '/', for example /webhooks/github")
-    if not _WEBHOOK_PATH.fullmatch(path):
-        raise ValueError("holds a character that a webhook path may not, or has more than 512")
-    if any(part in (".", "..") for part in path.split("/")):
-        raise ValueError("must not hold the parts '.' or '..'")
-    return path
-
-
 def _check_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -191,6 +178,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Id = Annotated[int, Field(ge=0, le=2**32 - 2)]
 Seconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Name = Annotated[str, AfterValidator(_check_name)]
+ModelName = Annotated[str, Field(min_length=1)]
 Folder = Annotated[Path, Field(strict=False), BeforeValidator(_check_path)]
 Socket = Annotated[Folder, AfterValidator(_check_socket)]
 Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
@@ -240,6 +228,9 @@ class EntryPointConfig(Section):
     on_input: Annotated[OnInput, Field(strict=False)] | None = None
     input_default: str | dict[Name, Any] | None = Field(default=None, repr=False)
     tools: dict[str, Any] | None = None
+    model: ModelName | None = None
+    fallbacks: Annotated[tuple[ModelName, ...], Field(strict=False)] | None = None
+    max_tokens: Count | None = None
     recovery: EntryPointRecoveryConfig | None = None
 
 
@@ -251,7 +242,7 @@ class FallbackConfig(Section):
 
     SHORTHAND: ClassVar[str | None] = "model"
 
-    model: Annotated[str, Field(min_length=1)]
+    model: ModelName
     api_key: ApiKey | None = None
     api_base: ApiBase | None = None
 
@@ -268,7 +259,7 @@ class WebhookRouteConfig(Section):
     """
 
     source_id: Name
-    path: Annotated[str, AfterValidator(_check_webhook_path)]
+    path: keys.Path
     methods: Annotated[tuple[MethodChoice, ...], Field(strict=False, min_length=1)] = (
         HttpMethod.POST,
     )
@@ -311,7 +302,7 @@ class AgentConfig(Section):
 
     path: Folder
     name: Name | None = None
-    model: Annotated[str, Field(min_length=1)] | None = None
+    model: ModelName | None = None
     fallbacks: Annotated[tuple[FallbackConfig, ...], Field(strict=False)] | None = None
     entry_points: dict[Name, EntryPointConfig] = Field(default_factory=dict)
     webhook_routes: Annotated[tuple[WebhookRouteConfig, ...], Field(strict=False)] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -25,10 +26,22 @@ from hive_daemon.runtime.webhook_route import (
     route_of,
 )
 
+_WEBHOOK_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,511}")
+
 
 def _through(read: Callable[[Any], object], value: Any) -> Any:
     read(value)
     return value
+
+
+def _check_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must begin with '/', for example /webhooks/github")
+    if not _WEBHOOK_PATH.fullmatch(path):
+        raise ValueError("holds a character that a webhook path may not, or has more than 512")
+    if any(part in (".", "..") for part in path.split("/")):
+        raise ValueError("must not hold the parts '.' or '..'")
+    return path
 
 
 def check_route(written: dict[str, Any]) -> None:
@@ -40,6 +53,7 @@ def check_route(written: dict[str, Any]) -> None:
         raise ValueError(f"is no valid route: {sentence}") from None
 
 
+Path = Annotated[str, AfterValidator(_check_path)]
 Scheme = Annotated[str, AfterValidator(partial(_through, read_verify))]
 Duration = Annotated[str, AfterValidator(partial(_through, read_duration))]
 Size = Annotated[str | int, AfterValidator(partial(_through, read_size))]

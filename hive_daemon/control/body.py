@@ -80,6 +80,13 @@ class Body:
             raise _wrong(key, value, "an object")
         return value
 
+    def flag(self, key: str) -> bool:
+        """Return a boolean, false without the key."""
+        value = self._values.get(key, False)
+        if not isinstance(value, bool):
+            raise _wrong(key, value, "true or false")
+        return value
+
     def texts(self, key: str) -> list[str] | None:
         """Return a list of texts, None without the key."""
         if key not in self._values:

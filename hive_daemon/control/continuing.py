@@ -10,34 +10,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
 from hive_daemon.control.host import Host
 from hive_daemon.control.once import Note, Once
-from hive_daemon.errors import IllegalMove, NotRunning
-from hive_daemon.graph.memory import ROOT
+from hive_daemon.control.query import shown
+from hive_daemon.errors import CheckpointNotFound, IllegalMove, NotRunning
+from hive_daemon.graph.resumption import ACCEPTS_CHANGE
+from hive_daemon.graph.walk_state import OutcomeKind
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.intake import Call, accepted
 from hive_daemon.runtime.patches import restored
+from hive_daemon.runtime.resume_state import left_by, state_of
 from hive_daemon.runtime.session_binding import RESUMABLE
-from hive_daemon.status import ExecutionStatus
+from hive_daemon.status import RETRYABLE, ExecutionStatus
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter, ExecutionRow, Submitted
 
-_BROKEN_OFF = frozenset(
-    {
-        ExecutionStatus.FAILED,
-        ExecutionStatus.CANCELLED,
-        ExecutionStatus.RECOVERY_EXHAUSTED,
-    }
-)
+_GOES_ON = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
+_FAILED = (ExecutionStatus.FAILED, ExecutionStatus.RECOVERY_EXHAUSTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Somebody wants to go on with a session.
 
-    `stream` is the entry point at which the next execution begins; None for a resume, which stays where it was.
+    `stream` is the entry point at which the next execution begins; None for a resume, which stays where it was, or goes
+    back to `checkpoint`. `retries_failed` refuses to resume what did not fail; `accepts_change` resumes also in a graph
+    that was changed.
     """
 
     session_id: str
@@ -47,12 +45,20 @@ class Wish:
     key: str = ""
     digest: str = ""
     stream: ExecutionStream | None = None
+    checkpoint: str = ""
+    retries_failed: bool = False
+    accepts_change: bool = False
+
+    def begins_next(self, latest: ExecutionRow) -> bool:
+        """Say whether the session's next execution begins, rather than its latest going on."""
+        return bool(self.checkpoint) or latest.status not in RESUMABLE
 
 
 async def carry_on(host: Host, once: Once, wish: Wish) -> Submitted:
     """Go on with a session, durably, once for each key.
 
-    Raises IllegalMove if a resume finds nothing to resume, IdempotencyConflict, NotRunning, and like `submit`.
+    Raises IllegalMove if a resume finds nothing to resume, CheckpointNotFound, IdempotencyConflict, NotRunning, and
+    whatever `submit` raises.
     """
     session_id, key = wish.session_id, wish.key
     async with once.turn(session_id):
@@ -62,8 +68,8 @@ async def carry_on(host: Host, once: Once, wish: Wish) -> Submitted:
             if done:
                 return Submitted(done, session_id, False)
         latest = await _latest(host.services.store, session_id)
-        if wish.stream is None and latest.status not in RESUMABLE | _BROKEN_OFF:
-            raise _nothing_to_resume(latest)
+        if wish.stream is None:
+            _check(wish, latest)
         if key and note is None:
             note = await _begin(host, once, wish, latest)
         submitted = replace(await _go_on(host, wish, latest), created=True)
@@ -99,7 +105,7 @@ async def _begin(host: Host, once: Once, wish: Wish, latest: ExecutionRow) -> No
         latest.execution_id,
         latest.updated_at,
         newest[0].ordinal,
-        is_next=latest.status not in RESUMABLE,
+        is_next=wish.begins_next(latest),
     )
     await once.keep(wish.session_id, wish.key, note)
     return note
@@ -132,33 +138,63 @@ async def _go_on(host: Host, wish: Wish, latest: ExecutionRow) -> Submitted:
         correlation_id=wish.correlation_id,
         session_id=wish.session_id,
         source=wish.source,
+        session_state={ACCEPTS_CHANGE: True} if wish.accepts_change else {},
     )
+    if wish.checkpoint:
+        row, state = await _at_checkpoint(host.services.store, wish)
+        stream, again = stream_of(host, row), replace(call, gives_up=True)
+        return accepted(await stream.submit(_with_state(again, state)))
     if latest.status in RESUMABLE:
         return accepted(await stream_of(host, latest).submit(call))
     if wish.stream is not None:
         keyed = replace(call, idempotency_key=wish.key, body_hash=wish.digest)
         return accepted(await wish.stream.submit(keyed))
-    return accepted(
-        await stream_of(host, latest).submit(await _where_it_stopped(host, call, latest))
-    )
+    left = await left_by(host.services.store, latest)
+    said = replace(call, input_data={**left.unheard, **call.input_data})
+    return accepted(await stream_of(host, latest).submit(_with_state(said, left.state)))
 
 
-async def _where_it_stopped(host: Host, call: Call, row: ExecutionRow) -> Call:
-    """Return the call with everything that lets the next execution begin where this one stopped."""
-    kept = await host.services.store.sessions.restore(row.execution_id) if row.seq else None
-    if kept is None:
-        return replace(call, input_data={**orjson.loads(row.input), **call.input_data})
-    known = restored(kept)
-    branch_writes = [list(write) for write in known.memory.writes() if write.scope != ROOT]
-    state: dict[str, Any] = {
-        "memory": known.memory.read([ROOT]),
-        "execution_path": known.path,
-        "node_visit_counts": dict(known.state.visits),
-        "walk": known.state.to_json(),
-    }
-    if branch_writes:
-        state["branch_writes"] = branch_writes
-    return replace(call, session_state=state)
+def _with_state(call: Call, state: Mapping[str, Any]) -> Call:
+    return replace(call, session_state={**state, **call.session_state})
+
+
+async def _at_checkpoint(store: Store, wish: Wish) -> tuple[ExecutionRow, dict[str, Any]]:
+    """Return the execution of the checkpoint that is wished for, and the session state that goes on there.
+
+    Raises CheckpointNotFound, IllegalMove.
+    """
+    known = await store.sessions.checkpoints(wish.session_id)
+    found = next((row for row in known if row.checkpoint_id == wish.checkpoint), None)
+    kept = None if found is None else await store.sessions.restore(found.execution_id, found.seq)
+    if found is None or kept is None:
+        raise CheckpointNotFound(
+            f"{wish.session_id} has no checkpoint {shown(wish.checkpoint)}",
+            hint=f"see `hive sessions checkpoints {wish.session_id}`",
+        )
+    row, at = await store.executions.load(found.execution_id), restored(kept)
+    outcome = at.state.outcome
+    if row.is_joined:
+        raise IllegalMove(
+            f"{row.execution_id} ran beside the session", hint="choose a checkpoint of the session"
+        )
+    if outcome is not None and outcome.kind is OutcomeKind.COMPLETED:
+        raise IllegalMove(
+            f"{wish.checkpoint} is the end of {row.execution_id}: nothing follows it",
+            hint="choose an earlier one",
+        )
+    return row, state_of(at)
+
+
+def _check(wish: Wish, latest: ExecutionRow) -> None:
+    """Raise IllegalMove if the session cannot go on as it is wished."""
+    name, status = latest.execution_id, latest.status
+    if wish.checkpoint:
+        if status in _GOES_ON:
+            raise _nothing_to_resume(latest)
+    elif status not in RESUMABLE | RETRYABLE:
+        raise _nothing_to_resume(latest)
+    elif wish.retries_failed and status not in _FAILED:
+        raise IllegalMove(f"{name} is {status}: nothing failed", hint="resume it as it is")
 
 
 def _nothing_to_resume(latest: ExecutionRow) -> IllegalMove:

@@ -20,6 +20,7 @@ from hive_daemon.control.selection import Selection
 from hive_daemon.observability.strict_json import json_shape, strict_json
 from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType
 from hive_daemon.runtime.hub import STOPS, Hub
+from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import StoredEvent
 
@@ -114,6 +115,10 @@ class Feed:
         self.ended: Counter[ExecutionStatus] = Counter()
         """Executions that have ended since the feed was opened."""
 
+        self.calls = 0
+        """Model calls since then, and what they came to."""
+        self.spending = NO_CALLS
+
     def open(self) -> None:
         """Begin to listen."""
         self._token = self._hub.listen(self._tell)
@@ -137,6 +142,9 @@ class Feed:
                 self._hub.unwatch(key)
 
     def _tell(self, event: AgentEvent) -> None:
+        if event.type is EventType.LLM_TURN_COMPLETE:
+            self.calls += 1
+            self.spending = self.spending.plus(Spending.of(event.data))
         if event.type in ENDINGS:
             self.ended[_ending(event)] += 1
         line: Line | None = None

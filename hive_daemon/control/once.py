@@ -63,18 +63,20 @@ class Once:
 
         Raises IdempotencyConflict if that was another request.
         """
+        note = await self.first(session_id, key)
+        if note is not None and note.digest != digest:
+            raise IdempotencyConflict(
+                f"the key {key} was used with another request, for {note.target}",
+                hint="use a new key for a new request",
+            )
+        return note
+
+    async def first(self, session_id: str, key: str) -> Note | None:
+        """Return the note of the request that came first with this key, whichever it was."""
         kept = await self._records.state([_scope(session_id, key)])
-        for value, _ in kept.values():
-            note = Note(**orjson.loads(value))
-            if note.at + DEDUPE_SECONDS <= self._clock.time():
-                continue
-            if note.digest != digest:
-                raise IdempotencyConflict(
-                    f"the key {key} was used with another request, for {note.target}",
-                    hint="use a new key for a new request",
-                )
-            return note
-        return None
+        notes = [Note(**orjson.loads(value)) for value, _ in kept.values()]
+        fresh = [note for note in notes if note.at + DEDUPE_SECONDS > self._clock.time()]
+        return fresh[0] if fresh else None
 
     async def keep(self, session_id: str, key: str, note: Note) -> None:
         """Make a note durable."""

@@ -11,6 +11,7 @@ from hive_daemon.control.answers import Json
 from hive_daemon.control.host import Host
 from hive_daemon.control.views import Walked, address_of, current_node, execution_view, waiting_view
 from hive_daemon.control.walked import walked_by
+from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.storage.ports import ExecutionStore
 from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter, ExecutionRow
 
@@ -30,8 +31,7 @@ class Sums:
     n: int = 0
     count: int = 0
     steps: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    spending: Spending = NO_CALLS
 
     @classmethod
     def of(cls, row: ExecutionRow, walked: Walked) -> Sums:
@@ -43,8 +43,7 @@ class Sums:
             row.n,
             1,
             row.steps,
-            walked.input_tokens,
-            walked.output_tokens,
+            walked.spending,
         )
 
     def after(self, older: Sums) -> Sums:
@@ -56,8 +55,7 @@ class Sums:
             max(self.n, older.n),
             self.count + older.count,
             self.steps + older.steps,
-            self.input_tokens + older.input_tokens,
-            self.output_tokens + older.output_tokens,
+            self.spending.plus(older.spending),
         )
 
 
@@ -96,8 +94,7 @@ class SessionBook:
             "current_node": current_node(latest, walked),
             "waiting": waiting_view(latest),
             "steps": sums.steps,
-            "input_tokens": sums.input_tokens,
-            "output_tokens": sums.output_tokens,
+            **sums.spending.to_json(),
         }
 
     async def _sums(self, session_id: str) -> Sums:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from hive_daemon.control.errors import Ambiguous
-from hive_daemon.control.host import Host, at_work
+from hive_daemon.control.host import Host, at_work, stream_at
 from hive_daemon.control.once import Note, Once
 from hive_daemon.control.query import shown
 from hive_daemon.errors import Conflict
@@ -43,19 +43,28 @@ class Listener:
 async def say(host: Host, once: Once, said: Said) -> Submitted:
     """Say something, durably, once for each key.
 
-    Raises Conflict if nothing waits or runs, Ambiguous if several nodes wait, IdempotencyConflict.
+    Raises Conflict if nothing waits or runs, Ambiguous if several nodes wait, GraphChanged if what waits may not go on
+    in the graph as it is, IdempotencyConflict.
     """
     async with once.turn(said.session_id):
         note = await once.recall(said.session_id, said.key, said.digest) if said.key else None
         is_new = note is None
         if note is None:
             listener = await find_listener(host.services.store, said)
+            await _check_graph(host, listener.row)
             note = _note(host, said, listener)
             if said.key:
                 await once.keep(said.session_id, said.key, note)
         # The same item is taken once, so this also finishes what an earlier request did not come to.
         await _put(host, said, note)
         return Submitted(note.target, said.session_id, is_new)
+
+
+async def _check_graph(host: Host, row: ExecutionRow) -> None:
+    """Raise GraphChanged for what waits and may not go on; without its agent it does not go on now."""
+    stream = stream_at(host, row) if row.status in _WAITING else None
+    if stream is not None:
+        await stream.check_graph(row.execution_id)
 
 
 async def find_listener(store: Store, said: Said) -> Listener:

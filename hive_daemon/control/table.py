@@ -12,11 +12,13 @@ from hive_daemon.control.errors import MethodNotAllowed
 from hive_daemon.control.query import shown
 from hive_daemon.control.routes import (
     agents,
+    approvals,
     drain,
     entry_points,
     events,
     executions,
     health,
+    mcp,
     sessions,
     stats,
     timers,
@@ -55,14 +57,23 @@ ENDPOINTS: Mapping[Route, Endpoint] = {
         sessions.stream_session, query=(*streams.PARAMETERS, "execution_id")
     ),
     Route.SESSION_RESUME: Endpoint(
-        sessions.resume, keys=("input",), takes_key=True, starts_work=True
+        sessions.resume,
+        keys=("input", "from", "retry_failed", "accept_changed_graph"),
+        takes_key=True,
+        starts_work=True,
     ),
     Route.SESSION_INPUT: Endpoint(
         sessions.give_input, keys=("text", "node_id"), takes_key=True, starts_work=True
     ),
+    Route.APPROVALS: Endpoint(approvals.list_approvals, query=(*pages.PARAMETERS, "agent")),
+    Route.APPROVAL: Endpoint(approvals.show_approval),
+    Route.APPROVAL_DECIDE: Endpoint(
+        approvals.decide_approval, keys=("decision", "arguments", "message"), starts_work=True
+    ),
     Route.TIMERS: Endpoint(timers.list_timers, query=pages.PARAMETERS),
     Route.TIMERS_PAUSE: Endpoint(timers.pause, keys=("ids", "note")),
     Route.TIMERS_RESUME: Endpoint(timers.resume, keys=("ids", "note")),
+    Route.MCP: Endpoint(mcp.list_servers, query=(*pages.PARAMETERS, "agent")),
     Route.EVENTS: Endpoint(
         events.stream_events,
         query=(*streams.PARAMETERS, "type", "entry_point", "agent", "session_id", "execution_id"),

@@ -11,6 +11,7 @@ import orjson
 from hive_daemon.clock import iso_z
 from hive_daemon.control.answers import Json
 from hive_daemon.observability.redaction import redactor
+from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import CheckpointRow, ExecutionRow, Submitted
 
@@ -27,8 +28,7 @@ class Walked:
 
     path: tuple[str, ...] = ()
     output: Mapping[str, Any] | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    spending: Spending = NO_CALLS
     active_node: str | None = None
 
 
@@ -62,6 +62,7 @@ def _head(row: ExecutionRow, walked: Walked, now: float) -> Json:
         "steps": row.steps,
         "current_node": current_node(row, walked),
         "path": list(walked.path),
+        **walked.spending.to_json(),
     }
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from hive_daemon.control.host import Host, at_work
 from hive_daemon.control.views import Walked
+from hive_daemon.spending import Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import SessionRecords
 from hive_daemon.storage.values import ExecutionRow
@@ -24,12 +25,7 @@ async def walked_by(host: Host, row: ExecutionRow) -> Walked:
         return replace(await _under_way(records, row), active_node=_active_node(host, row))
     output = result.get("output") or {}
     if result.get("path") or not row.seq:
-        return Walked(
-            tuple(result.get("path") or ()),
-            output,
-            result.get("input_tokens") or 0,
-            result.get("output_tokens") or 0,
-        )
+        return Walked(tuple(result.get("path") or ()), output, Spending.of(result))
     # It was ended from outside its walk: the walk itself is in the checkpoints.
     return replace(await _under_way(records, row), output=output)
 
@@ -56,7 +52,7 @@ async def _under_way(records: SessionRecords, row: ExecutionRow) -> Walked:
     for patch in kept.patches:
         path.extend(orjson.loads(patch).get("path", ()))
     totals = orjson.loads(kept.walk).get("totals", {})
-    return Walked(tuple(path), None, totals.get("input_tokens", 0), totals.get("output_tokens", 0))
+    return Walked(tuple(path), None, Spending.of(totals))
 
 
 def _active_node(host: Host, row: ExecutionRow) -> str | None:

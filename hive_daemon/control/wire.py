@@ -41,6 +41,13 @@ def is_reference(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text) is not None
 
 
+def is_approval(text: str) -> bool:
+    """Say whether the text may stand for an approval: its id, or an execution that waits for just one."""
+    execution, colon, call = text.partition(":")
+    names_call = re.fullmatch(rf"{_NAME}:\d{{1,9}}:\d{{1,9}}", call) is not None
+    return is_reference(execution) and (names_call if colon else True)
+
+
 def is_address(text: str) -> bool:
     """Say whether the text may stand for an entry point or a timer.
 
@@ -69,9 +76,13 @@ class Route(StrEnum):
     SESSION_EVENTS = "GET /v1/sessions/{session}/events"
     SESSION_RESUME = "POST /v1/sessions/{session}/resume"
     SESSION_INPUT = "POST /v1/sessions/{session}/input"
+    APPROVALS = "GET /v1/approvals"
+    APPROVAL = "GET /v1/approvals/{approval}"
+    APPROVAL_DECIDE = "POST /v1/approvals/{approval}"
     TIMERS = "GET /v1/timers"
     TIMERS_PAUSE = "POST /v1/timers/pause"
     TIMERS_RESUME = "POST /v1/timers/resume"
+    MCP = "GET /v1/mcp"
     EVENTS = "GET /v1/events"
     DRAIN = "POST /v1/drain"
 
@@ -177,6 +188,7 @@ class ErrorCode(StrEnum):
     NOT_RUNNING = "not_running", 409, ExitCode.CONFLICT
     ALREADY_RUNNING = "already_running", 409, ExitCode.CONFLICT
     ILLEGAL_MOVE = "illegal_move", 409, ExitCode.CONFLICT
+    GRAPH_CHANGED = "graph_changed", 409, ExitCode.CONFLICT
     FENCED = "fenced", 409, ExitCode.CONFLICT
     STATE_CONFLICT = "state_conflict", 409, ExitCode.CONFLICT
     STATE_LOCKED = "state_locked", 409, ExitCode.CONFLICT

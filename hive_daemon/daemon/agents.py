@@ -19,8 +19,8 @@ from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import AgentConfig, HiveConfig
 from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes, written_faults
 from hive_daemon.errors import ConfigError, HiveError
-from hive_daemon.llm.factory import make_provider
-from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.factory import ModelChoice
+from hive_daemon.llm.model_shelf import ModelShelf
 from hive_daemon.observability.redaction import register_secret
 from hive_daemon.runner.agent_loader import load_agent
 from hive_daemon.runner.loaded_agent import LoadedAgent
@@ -109,10 +109,12 @@ class AgentBook:
         for secret in secrets_of(loaded, routes):
             register_secret(secret)
         self._check_routes(routes, item)
+        models = models_for(self.config, item, loaded)
         runtime = AgentRuntime(
             loaded.graph,
             loaded.goal,
-            llm=provider_for(self.config, item, loaded),
+            llm=models.own,
+            models=models,
             tools=list(loaded.tools.get_tools().values()),
             tool_executor=loaded.tools.get_executor(),
             config=self._settings(routes),
@@ -172,27 +174,23 @@ def _degrade(agent: HostedAgent, error: HiveError) -> None:
     logger.error("agent is degraded", extra={"agent": agent.name, "reason": str(error)})
 
 
-def provider_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> LLMProvider:
-    """Return the model of an agent: what hive.yaml says for the agent, else what the folder names, else `llm.model`.
+def models_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> ModelShelf:
+    """Return the models of an agent, its own being what hive.yaml says for the agent, else what the folder names, else
+    `llm.model`.
 
-    The folder's own key and address go only with the model that the folder names.
+    The folder's own key and address go only to the service of the model that the folder names.
     """
     llm, own = config.llm, loaded.llm
-    if item.model is None and loaded.model:
-        return make_provider(
-            loaded.model,
-            api_key=own.api_key,
-            api_base=own.api_base,
-            base_dir=item.path,
-            fallbacks=fallback_choices(llm, item.fallbacks),
-            **{**call_options(llm), **own.options},
-        )
+    usual = first_choice(llm)
+    options = call_options(llm)
     first = first_choice(llm, item.model)
-    return make_provider(
-        first.model,
-        api_key=first.api_key,
-        api_base=first.api_base,
-        base_dir=item.path,
+    if item.model is None and loaded.model:
+        first = ModelChoice(loaded.model, own.api_key, own.api_base)
+        options |= own.options
+    return ModelShelf(
+        first,
         fallbacks=fallback_choices(llm, item.fallbacks),
-        **call_options(llm),
+        also=(usual,),
+        base_dir=item.path,
+        options=options,
     )

@@ -6,6 +6,7 @@ agent. Everything here is a function of what was read; nothing is opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -33,6 +34,9 @@ _COPIED = (
     "on_input",
     "input_default",
     "tools",
+    "model",
+    "fallbacks",
+    "max_tokens",
 )
 
 
@@ -137,10 +141,16 @@ def _placed(where: KeyPath, spec: EntryPointSpec, problem: str) -> tuple[KeyPath
     told = problem.removeprefix(f"entry point {spec.id!r}: ")
     key, colon, text = told.partition(": ")
     if colon and " " not in key:
-        return (*where, *key.split(".")), text
+        return (*where, *_steps(key)), text
     if told.startswith(f"{_TRIGGER}."):
         return (*where, _TRIGGER), told.removeprefix(f"{_TRIGGER}.")
     return where, told
+
+
+def _steps(key: str) -> list[str | int]:
+    """Split `policy[0].action` into the steps of a path."""
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", key)
+    return [int(place) if place else name for place, name in parts]
 
 
 def secrets_of(agent: LoadedAgent, routes: Sequence[Mapping[str, Any]]) -> list[str]:

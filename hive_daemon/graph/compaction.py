@@ -118,11 +118,7 @@ class Room:
                 "no summary from the model, a digest instead", extra={"error": str(error)}
             )
             return _digest(messages, window // 8)
-        self._visit.spend(
-            llm_call_count=1,
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-        )
+        self._visit.pay(answer)
         return answer.content.strip() or _digest(messages, window // 8)
 
     async def _made(self, level: str, before: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from hive_daemon.graph.edge import EdgeSpec
 from hive_daemon.graph.facts import EdgeError, Fact
 from hive_daemon.graph.journal import Totals
+from hive_daemon.graph.model_facts import call_told
 from hive_daemon.graph.node_context import Given, Scene
 from hive_daemon.graph.node_run import Ended
 from hive_daemon.graph.topology import Topology
@@ -45,6 +46,7 @@ async def decide_edges(topology: Topology, command: Ask, given: Given, scene: Sc
     for edge in (edges[edge_id] for edge_id in command.edges):
         decision = await _decide(topology, edge, given, scene)
         cost = cost.plus(decision.cost)
+        facts.extend(decision.facts)
         if decision.proceeds is not False:
             chosen.add(edge.id)
         if decision.proceeds is None:
@@ -60,6 +62,7 @@ class _Decision:
     proceeds: bool | None
     problem: str = ""
     cost: Totals = field(default_factory=Totals)
+    facts: tuple[Fact, ...] = ()
 
 
 async def _decide(topology: Topology, edge: EdgeSpec, given: Given, scene: Scene) -> _Decision:
@@ -75,8 +78,16 @@ async def _decide(topology: Topology, edge: EdgeSpec, given: Given, scene: Scene
     except Exception as error:
         logger.info("an edge was not decided", extra={"edge": edge.id}, exc_info=True)
         return _undecided(error)
-    cost = Totals(answer.input_tokens, answer.output_tokens, llm_calls=1)
-    return _Decision(read_verdict(answer.content), f"no verdict in {answer.content!r}", cost)
+    cost = Totals(
+        input_tokens=answer.input_tokens,
+        cached_tokens=answer.cached_tokens,
+        output_tokens=answer.output_tokens,
+        reasoning_tokens=answer.reasoning_tokens,
+        cost_usd=answer.cost_usd,
+        llm_calls=1,
+    )
+    told = (call_told(edge.source, answer),)
+    return _Decision(read_verdict(answer.content), f"no verdict in {answer.content!r}", cost, told)
 
 
 def _undecided(error: BaseException) -> _Decision:

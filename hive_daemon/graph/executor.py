@@ -22,7 +22,8 @@ class ExecutionResult:
 
     `output` is everything its memory held at the end. `paused_at` is set, and `success` true, when it was put away;
     `session_state` is then enough to go on from, in this process or another. `execution_quality` is clean, degraded
-    (it succeeded after failures or retries) or failed.
+    (it succeeded after failures or retries) or failed. `cost_usd` is what its model calls cost, None if the price of
+    one is not known.
     """
 
     success: bool
@@ -43,7 +44,10 @@ class ExecutionResult:
     status: str = ""
     error_code: str = ""
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = 0.0
     execution_id: str = ""
     session_id: str = ""
 

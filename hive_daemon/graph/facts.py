@@ -139,7 +139,10 @@ class NodeCompleted(Fact):
     llm_call_count: int = 0
     tool_call_count: int = 0
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
     accept_count: int = 0
     retry_count: int = 0
     escalate_count: int = 0
@@ -265,50 +268,6 @@ class OutputKeySet(Fact):
 
     kind = "output_key_set"
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class LlmTurnComplete(Fact):
-    """A model call ended."""
-
-    kind = "llm_turn_complete"
-    stop_reason: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int = 0
-    iteration: int = 0
-    latency_seconds: float = 0.0
-    reasoning_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LlmTextDelta(Fact):
-    """The model wrote some text, at try number `attempt`; `is_reset`: forget what the try before it wrote."""
-
-    kind = "llm_text_delta"
-    live = True
-    content: str
-    snapshot: str = ""
-    attempt: int = 1
-    is_reset: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LlmReasoningDelta(Fact):
-    """The model thought aloud."""
-
-    kind = "llm_reasoning_delta"
-    live = True
-    content: str
-    attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOutputDelta(LlmTextDelta):
-    """A node that faces a person wrote some text."""
-
-    kind = "client_output_delta"
 
 
 @dataclass(frozen=True, slots=True)

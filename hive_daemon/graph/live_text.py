@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hive_daemon.clock import Clock
-from hive_daemon.graph.facts import (
-    ClientOutputDelta,
-    Fact,
-    LlmReasoningDelta,
-    LlmTextDelta,
-    Recorder,
-)
+from hive_daemon.graph.facts import Fact, Recorder
+from hive_daemon.graph.model_facts import ClientOutputDelta, LlmReasoningDelta, LlmTextDelta
 
 FLUSH_CHARS = 200
 FLUSH_SECONDS = 0.05

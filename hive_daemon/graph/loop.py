@@ -46,6 +46,8 @@ class TurnEnd(StrEnum):
     """It put a question to a person."""
     ESCALATED = "escalated"
     """It asked for help."""
+    HELD = "held"
+    """It called a tool that a person must be asked about first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,14 @@ class AskUser:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A person must decide on tool calls first; then the question, if there is one, is put."""
+
+    question: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """The node makes no progress."""
 
@@ -197,7 +207,7 @@ class Exhausted:
     reason: str
 
 
-Decision = Accept | Retry | AskUser | Stalled | DoomLoop | Escalate | Exhausted
+Decision = Accept | Retry | AskUser | Hold | Stalled | DoomLoop | Escalate | Exhausted
 
 
 def needs_verdict(turn: Turn, window: Window, config: LoopConfig) -> bool:
@@ -211,6 +221,8 @@ def needs_verdict(turn: Turn, window: Window, config: LoopConfig) -> bool:
 
 def decide(turn: Turn, window: Window, config: LoopConfig) -> Decision:
     """Say what follows a turn; `window` has it worked in."""
+    if turn.end is TurnEnd.HELD:
+        return Hold(turn.question, turn.options)
     accepts = turn.verdict is not None and turn.verdict.action == "ACCEPT" and not turn.missing
     if accepts and turn.end in (TurnEnd.TEXT, TurnEnd.EMPTY):
         return Accept()

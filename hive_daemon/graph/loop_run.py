@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hive_daemon.graph.compaction import ContextTooLarge
-from hive_daemon.graph.conversation import INTERRUPTED
+from hive_daemon.graph.constraints import ConstraintViolated, for_the_judge, told_of
 from hive_daemon.graph.conversation_judge import Phase, judge_phase
 from hive_daemon.graph.cursor import ACCEPTED
 from hive_daemon.graph.facts import (
     ClientInputRequested,
+    ConstraintViolation,
     EscalationRequested,
     JudgeVerdictGiven,
     NodeLoopCompleted,
@@ -41,6 +42,7 @@ from hive_daemon.graph.loop import (
     DoomLoop,
     Escalate,
     Exhausted,
+    Hold,
     JudgeVerdict,
     Retry,
     Stalled,
@@ -48,12 +50,14 @@ from hive_daemon.graph.loop import (
     needs_verdict,
 )
 from hive_daemon.graph.loop_kit import LoopKit
-from hive_daemon.graph.node import NodeResult, NodeStats, Waiting
+from hive_daemon.graph.node import NOTHING_SPENT, NodeResult, NodeStats, Waiting
+from hive_daemon.graph.open_calls import asked, go_on, pick_up, take_decision
 from hive_daemon.graph.prompts import CONTINUE, opening_message
 from hive_daemon.graph.tool_calls import Outcome
-from hive_daemon.graph.turn import Taken, take_turn, tell_completed
-from hive_daemon.graph.visit import Visit, answer_open_calls
+from hive_daemon.graph.turn import Taken, take_turn
+from hive_daemon.graph.visit import Visit
 from hive_daemon.llm.failures import CallFailure, CallRejected, CallUnavailable
+from hive_daemon.llm.values import ToolUse
 
 FEEDBACK_CHARS = 200
 """Characters of a verdict's feedback that its event carries."""
@@ -66,6 +70,8 @@ _COUNTS = {
     "RETRY": "retry_count",
     "ESCALATE": "escalate_count",
 }
+
+_VERDICTS = (*_COUNTS.values(), "continue_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class LoopRun:
         self._gate = gate
         self._waits_here = waits_here
         self._began = kit.clock.monotonic()
+        self._to_call: list[ToolUse] = []
 
     async def run(self) -> NodeResult:
         """Go on until the end. What happened so far is kept also when it is cancelled."""
@@ -99,7 +106,7 @@ class LoopRun:
         except asyncio.CancelledError:
             await asyncio.shield(self._visit.save_cancelled())
             raise
-        except ContextTooLarge as error:
+        except (ContextTooLarge, ConstraintViolated) as error:
             found = Exit("guard_failure", _sentence(error, error.hint), error.code)
         except (CallUnavailable, CallRejected) as failure:
             found = _model_failed(failure)
@@ -113,13 +120,15 @@ class LoopRun:
             visit.conversation.append("user", self._opening(), is_transition_marker=True)
             visit.tell(NodeLoopStarted(visit.node_id, self._kit.config.max_iterations))
         else:
-            for use in answer_open_calls(visit, ctx.node_spec, self._kit.framework):
-                tell_completed(visit, Outcome(use, INTERRUPTED, is_error=True))
+            self._to_call = pick_up(self._kit, visit)
         if not visit.cursor.is_open:
             visit.move(ending="", window=visit.cursor.window.renewed())
         if ctx.answer is not None and ctx.answers > visit.cursor.answers:
             visit.move(answers=ctx.answers)
-            self._hear([ctx.answer])
+            if asked(visit):
+                self._to_call.extend(take_decision(self._kit, visit, ctx.answer))
+            else:
+                self._hear([ctx.answer])
 
     def _opening(self) -> str:
         messages = self._visit.conversation.messages
@@ -129,6 +138,10 @@ class LoopRun:
 
     async def _loop(self) -> Exit:
         while True:
+            to_call, self._to_call = self._to_call, []
+            approval = await go_on(self._kit, self._visit, to_call)
+            if approval is not None:
+                return Exit("paused", waiting=approval)
             self._hear([*self._kit.ctx.take_injected(), *self._gate.take()])
             if self._gate.is_shut:
                 return Exit("success")
@@ -194,14 +207,19 @@ class LoopRun:
 
     async def _judge_by_criteria(self, criteria: str) -> Judged:
         visit, spec = self._visit, self._kit.spec
-        phase = Phase(spec.label, spec.description, criteria, visit.outputs.to_dict())
+        constraints = for_the_judge(self._kit.ctx.goal)
+        outputs = visit.outputs.to_dict()
+        phase = Phase(spec.label, spec.description, criteria, outputs, constraints)
         verdict, answer = await judge_phase(self._kit.llm, visit.conversation, phase)
         if answer is not None:
-            visit.spend(
-                llm_call_count=1,
-                input_tokens=answer.input_tokens,
-                output_tokens=answer.output_tokens,
-            )
+            visit.pay(answer)
+        broken = [each for each in constraints if each.id in verdict.violated]
+        visit.tell(
+            *(ConstraintViolation(visit.node_id, each.id, each.description) for each in broken)
+        )
+        violated = told_of(broken)
+        if violated:
+            raise ConstraintViolated(violated)
         action: Action = "RETRY" if verdict.action == "RETRY" else "ACCEPT"
         return Judged(JudgeVerdict(action, verdict.feedback), "criteria")
 
@@ -248,6 +266,10 @@ class LoopRun:
             case AskUser():
                 self._ask(decision)
                 return None
+            case Hold():
+                if decision.question:
+                    self._ask(AskUser(decision.question, decision.options))
+                return None
             case Stalled():
                 visit.tell(NodeStalled(visit.node_id, decision.reason))
                 return Exit("stalled", decision.reason, "stalled")
@@ -288,7 +310,7 @@ class LoopRun:
         result = self._result(found)
         is_done = found.waiting is None
         if is_done:
-            visit.move(ending=FAILED if found.error_type else ACCEPTED)
+            visit.move(ending=FAILED if found.error_type else ACCEPTED, open={})
             visit.tell(NodeLoopCompleted(visit.node_id, visit.cursor.window.iteration))
         if not is_done or found.error_type:
             visit.move(spent=_reported(visit.cursor.spent))
@@ -319,7 +341,8 @@ class LoopRun:
 
 def _reported(spent: NodeStats) -> NodeStats:
     """Return what is still to be reported after a run that ended: no cost, but the verdicts of the visit."""
-    return replace(spent, llm_call_count=0, tool_call_count=0, input_tokens=0, output_tokens=0)
+    verdicts = {name: getattr(spent, name) for name in _VERDICTS}
+    return replace(NOTHING_SPENT, iterations=spent.iterations, model=spent.model, **verdicts)
 
 
 def _model_failed(failure: CallFailure) -> Exit:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hive_daemon.graph.json_text import find_json_object
 from hive_daemon.graph.memory import SharedMemory
+from hive_daemon.tools.policy import ALL_RIGHTS, ToolRights
 
 if TYPE_CHECKING:
     from hive_daemon.graph.edge import GraphSpec
@@ -48,7 +49,7 @@ class NodeSpec(BaseModel):
     No `input_keys` means it reads everything; no `output_keys` means it may write any key. `max_retries` counts
     attempts in all, for nodes that are not model loops. `max_node_visits` 0 means no limit.
     `function` is `module:attr` relative to the agent folder, or the callable itself; `routes` maps the value of
-    `route_on` to a node id, `default` catching the rest.
+    `route_on` to a node id, `default` catching the rest. `model` and `max_tokens` go over those of the entry point.
     """
 
     model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
@@ -64,7 +65,8 @@ class NodeSpec(BaseModel):
     output_schema: dict[str, dict[str, Any]] = Field(default_factory=dict)
     system_prompt: str | None = None
     tools: list[str] = Field(default_factory=list)
-    model: str | None = None
+    model: str | None = Field(default=None, min_length=1)
+    max_tokens: int | None = Field(default=None, gt=0)
     function: str | Callable[..., Any] | None = None
     routes: dict[str, str] = Field(default_factory=dict)
     route_on: str | None = None
@@ -132,19 +134,32 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class NodeStats:
-    """What one visit of a node cost and how it went; the L2 log is made of it."""
+    """What one visit of a node cost and how it went; the L2 log is made of it. `cost_usd` None: not known."""
 
     iterations: int = 0
     llm_call_count: int = 0
     tool_call_count: int = 0
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
     accept_count: int = 0
     retry_count: int = 0
     escalate_count: int = 0
     continue_count: int = 0
     exit_status: str = ""
     model: str = ""
+
+    @property
+    def cost(self) -> float | None:
+        """What it cost in dollars: nothing where no model was asked, None where the price is not known."""
+        was_asked = self.llm_call_count or self.input_tokens or self.output_tokens
+        return self.cost_usd if was_asked else self.cost_usd or 0.0
+
+
+NOTHING_SPENT = NodeStats(cost_usd=0.0)
+"""The stats of a visit before its first model call."""
 
 
 @dataclass
@@ -155,7 +170,7 @@ class NodeContext:
     the nodes entered so far. `recorder` takes facts; `pause_event` is set when the execution was asked to pause at the
     next safe point; `deadline` is the monotonic second until which this attempt may take. `record_prefix` goes before
     the keys of the node's session records: an execution that joined a session has one of its own. `take_injected`
-    returns what was said to the node since it was asked last.
+    returns what was said to the node since it was asked last. `tool_rights` say which tool calls run.
     """
 
     runtime: Any
@@ -192,6 +207,7 @@ class NodeContext:
     deadline: float | None = None
     record_prefix: str = ""
     take_injected: Callable[[], list[str]] = list
+    tool_rights: ToolRights = ALL_RIGHTS
 
     @property
     def buffer(self) -> NodeMemory:

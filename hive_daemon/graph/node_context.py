@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from hive_daemon.graph.choice import route_key
 from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.goal import Goal
+from hive_daemon.graph.input_policy import InputPolicy
 from hive_daemon.graph.journal import Journal
 from hive_daemon.graph.memory import NodeMemory
 from hive_daemon.graph.node import NodeContext, NodeSpec
 from hive_daemon.graph.topology import EVENT_KEY, Topology
 from hive_daemon.graph.walk_state import Run
+from hive_daemon.llm.models import Models, OneModel
 from hive_daemon.llm.values import Tool, ToolExecutor
+from hive_daemon.llm.wish import NO_WISH, Wish
+from hive_daemon.tools.policy import ALL_RIGHTS, ToolRights
 
 if TYPE_CHECKING:
     from hive_daemon.llm.provider import LLMProvider
@@ -31,8 +35,9 @@ def _nothing_said(node_id: str) -> list[str]:
 class Given:
     """What every node of an execution is given.
 
+    `llm` and `max_tokens` are those of the entry point, whose `wish` was answered with `llm`; a node may name its own.
     `take_injected` returns what was said to a node since it asked last; `record_prefix` goes before the keys of its
-    session records.
+    session records; `on_question` says what becomes of a question to a person.
     """
 
     goal: Goal
@@ -48,6 +53,16 @@ class Given:
     max_tokens: int = 4096
     record_prefix: str = ""
     take_injected: Callable[[str], list[str]] = _nothing_said
+    tool_rights: ToolRights = ALL_RIGHTS
+    on_question: InputPolicy = field(default_factory=InputPolicy)
+    models: Models = field(default_factory=OneModel)
+    wish: Wish = NO_WISH
+
+    def model_of(self, spec: NodeSpec) -> LLMProvider:
+        """Return the model that works for a node. Raises ConfigError."""
+        if spec.model is None:
+            return self.llm
+        return self.models.named(replace(self.wish, model=spec.model), self.llm)
 
 
 class PathSoFar(Sequence[str]):
@@ -102,6 +117,7 @@ class Kit:
     tools: tuple[Tool, ...]
     attempts: int
     goal_context: str
+    llm: LLMProvider
 
     @classmethod
     def of(
@@ -125,6 +141,7 @@ class Kit:
             tools=tuple(given.tools[name] for name in spec.tools if name in given.tools),
             attempts=topology.attempts(node_id),
             goal_context=given.goal.to_prompt_context(),
+            llm=given.model_of(spec),
         )
 
     def context(self, command: Run, scene: Scene, deadline: float | None) -> NodeContext:
@@ -139,11 +156,11 @@ class Kit:
             node_spec=spec,
             memory=memory,
             input_data=memory.read_all(),
-            llm=given.llm,
+            llm=self.llm,
             available_tools=[*self.tools],
             goal_context=self.goal_context,
             goal=given.goal,
-            max_tokens=given.max_tokens,
+            max_tokens=spec.max_tokens or given.max_tokens,
             attempt=command.attempt,
             max_attempts=self.attempts,
             pause_event=self.pause,
@@ -165,4 +182,5 @@ class Kit:
             deadline=deadline,
             record_prefix=given.record_prefix,
             take_injected=partial(given.take_injected, spec.id),
+            tool_rights=given.tool_rights,
         )

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from hive_daemon.clock import Clock
-from hive_daemon.errors import HiveError
-from hive_daemon.graph.facts import Fact, NodeCompleted
+from hive_daemon.errors import ConfigError, HiveError
+from hive_daemon.graph.constraints import ConstraintViolated, check, told_of
+from hive_daemon.graph.facts import ConstraintViolation, Fact, NodeCompleted
+from hive_daemon.graph.input_policy import INPUT_NEEDED, Answer, Refuse
 from hive_daemon.graph.journal import Journal, Totals
-from hive_daemon.graph.node import NodeContext, NodeResult, NodeSpec, NodeStats, missing_inputs
+from hive_daemon.graph.node import (
+    NodeContext,
+    NodeResult,
+    NodeSpec,
+    NodeStats,
+    Waiting,
+    missing_inputs,
+)
 from hive_daemon.graph.node_context import Given, Kit, PathSoFar, Scene
 from hive_daemon.graph.node_set import NodeSet
 from hive_daemon.graph.topology import Topology
@@ -55,6 +64,7 @@ class _Verdict:
     result: NodeResult
     report: NodeDone | NodeWaits
     undeclared: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +94,20 @@ class NodeRunner:
         took = self.clock.monotonic() - began
         stats = verdict.result.stats or NodeStats(input_tokens=verdict.result.tokens_used)
         cost = Totals(
-            stats.input_tokens,
-            stats.output_tokens,
-            took,
-            stats.llm_call_count,
-            stats.tool_call_count,
+            input_tokens=stats.input_tokens,
+            cached_tokens=stats.cached_tokens,
+            output_tokens=stats.output_tokens,
+            reasoning_tokens=stats.reasoning_tokens,
+            cost_usd=stats.cost,
+            latency_seconds=took,
+            llm_calls=stats.llm_call_count,
+            tool_calls=stats.tool_call_count,
         )
         report = verdict.report
         if isinstance(report, NodeWaits):
             return Ended(report, cost=cost)
         fact = _completed(spec, command, report, stats, took, verdict.undeclared)
-        return Ended(report, (fact,), cost, report.error_type == BRANCH_TIMEOUT)
+        return Ended(report, (*verdict.facts, fact), cost, report.error_type == BRANCH_TIMEOUT)
 
     def _told_to_tools(self, node_id: str) -> dict[str, str]:
         """Return what the tools of a node may know without asking the model; empty when nobody knows it."""
@@ -139,7 +152,8 @@ class NodeRunner:
                 raise
             # Nobody cancelled this execution: the node awaited something that somebody else had cancelled.
             return _refused(command, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # SystemExit too: an event loop stops at it, and with it everything else that runs in this process.
             logger.info("node failed", exc_info=True)
             return _refused(command, error)
 
@@ -148,10 +162,7 @@ class NodeRunner:
         if not isinstance(result, NodeResult):
             raise TypeError(f"a node answers with a NodeResult, not with {type(result).__name__}")
         if result.waiting is not None:
-            asks = result.waiting
-            kind = OutcomeKind(asks.kind)
-            waits = NodeWaits(command.branch, kind, asks.question, tuple(asks.options))
-            return _Verdict(result, waits)
+            return self._asked(command, result, result.waiting)
         if not result.success:
             return _failed(command, result)
         memory = ctx.memory
@@ -160,14 +171,20 @@ class NodeRunner:
         undeclared = tuple(key for key in output if key not in writes)
         problem = _problem(ctx.node_spec, writes)
         if problem is not None:
-            return _failed(
-                command, NodeResult(False, error=problem, error_type="bad_output"), undeclared
-            )
+            bad = replace(result, success=False, error=problem, error_type="bad_output")
+            return _failed(command, bad, undeclared)
         try:
             writes = self.journal.admit(writes)
         except TypeError as error:
-            bad = NodeResult(False, error=str(error), error_type="bad_output", retryable=False)
+            bad = replace(
+                result, success=False, error=str(error), error_type="bad_output", retryable=False
+            )
             return _failed(command, bad, undeclared)
+        facts, violated = self._check(ctx, scene, writes)
+        if violated:
+            code = ConstraintViolated.code
+            bad = replace(result, success=False, error=violated, error_type=code, retryable=False)
+            return replace(_failed(command, bad, undeclared), facts=facts)
         output.update(writes)
         ambient = {
             key: scene.values.get(key, value)
@@ -177,7 +194,37 @@ class NodeRunner:
         report = NodeDone(
             command.branch, True, output, writes, next_node=result.next_node, ambient=ambient
         )
-        return _Verdict(result, report, undeclared)
+        return _Verdict(result, report, undeclared, facts)
+
+    def _check(
+        self, ctx: NodeContext, scene: Scene, writes: Mapping[str, Any]
+    ) -> tuple[tuple[Fact, ...], str]:
+        """Look at the goal's constraints; return what to tell, and what hard ones are broken."""
+        found = check(self.given.goal, writes, {**scene.ambient, **scene.values, **writes})
+        for fault in found.faults:
+            logger.warning(
+                "a constraint could not be evaluated", extra={"node": ctx.node_id, "error": fault}
+            )
+        facts = tuple(
+            ConstraintViolation(ctx.node_id, each.id, each.description) for each in found.broken
+        )
+        return facts, told_of(found.broken)
+
+    def _asked(self, command: Run, result: NodeResult, asks: Waiting) -> _Verdict:
+        """Say what becomes of a question; one about an approval always waits."""
+        kind = OutcomeKind(asks.kind)
+        waits = NodeWaits(command.branch, kind, asks.question, tuple(asks.options))
+        if kind is not OutcomeKind.WAITING_INPUT:
+            return _Verdict(result, waits)
+        match self.given.on_question.decide(command.node, asks.question, command.answers):
+            case Answer(text):
+                return _Verdict(result, replace(waits, answer=text))
+            case Refuse(reason):
+                failed = replace(
+                    result, success=False, error=reason, error_type=INPUT_NEEDED, retryable=False
+                )
+                return _failed(command, failed)
+        return _Verdict(result, waits)
 
 
 def _failed(command: Run, result: NodeResult, undeclared: tuple[str, ...] = ()) -> _Verdict:
@@ -187,6 +234,7 @@ def _failed(command: Run, result: NodeResult, undeclared: tuple[str, ...] = ()) 
         error=_cut(result.error or "the node failed"),
         error_type=result.error_type or "node_failed",
         is_retryable=result.retryable,
+        is_final=result.error_type == ConstraintViolated.code,
     )
     return _Verdict(result, report, undeclared)
 
@@ -195,7 +243,8 @@ def _refused(command: Run, error: BaseException) -> _Verdict:
     """Turn what a node raised into its answer."""
     kind = error.code if isinstance(error, HiveError) else type(error).__name__
     text = str(error) if isinstance(error, HiveError) else f"{type(error).__name__}: {error}"
-    return _failed(command, NodeResult(False, error=text, error_type=kind))
+    mends = not isinstance(error, ConfigError)
+    return _failed(command, NodeResult(False, error=text, error_type=kind, retryable=mends))
 
 
 def _out_of_time(command: Run, spec: NodeSpec, scene: Scene, limit: float) -> _Verdict:
@@ -257,7 +306,10 @@ def _completed(
         llm_call_count=stats.llm_call_count,
         tool_call_count=stats.tool_call_count,
         input_tokens=stats.input_tokens,
+        cached_tokens=stats.cached_tokens,
         output_tokens=stats.output_tokens,
+        reasoning_tokens=stats.reasoning_tokens,
+        cost_usd=stats.cost,
         accept_count=stats.accept_count,
         retry_count=stats.retry_count,
         escalate_count=stats.escalate_count,

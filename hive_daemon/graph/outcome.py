@@ -19,12 +19,20 @@ class Standing:
     session_id: str
     totals: Totals
     path: tuple[str, ...]
+    graph_hash: str = ""
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a session state says of itself; nothing without a session."""
+        if not self.session_id:
+            return {}
+        return {"resume_session_id": self.session_id, "execution_id": self.execution_id}
 
 
 def to_result(step: Step, standing: Standing) -> ExecutionResult:
     """Return the result of a walk that stopped at `step`; one without an outcome was held at a boundary."""
     state = step.state
-    outcome = state.outcome or Outcome(OutcomeKind.PAUSED, _next_node(state))
+    outcome = state.outcome or Outcome(OutcomeKind.PAUSED, place_of(state))
     failed = outcome.kind is OutcomeKind.FAILED
     memory = step.memory.read([ROOT])
     troubled = bool(state.failed_nodes or state.retries or state.dropped)
@@ -49,7 +57,10 @@ def to_result(step: Step, standing: Standing) -> ExecutionResult:
         status=outcome.kind.value,
         error_code=outcome.code,
         input_tokens=totals.input_tokens,
+        cached_tokens=totals.cached_tokens,
         output_tokens=totals.output_tokens,
+        reasoning_tokens=totals.reasoning_tokens,
+        cost_usd=totals.cost_usd,
         execution_id=standing.execution_id,
         session_id=standing.session_id,
     )
@@ -63,10 +74,8 @@ def session_state(
         "memory": dict(memory),
         "execution_path": list(standing.path),
         "node_visit_counts": dict(step.state.visits),
+        **standing.names,
     }
-    if standing.session_id:
-        state["resume_session_id"] = standing.session_id
-        state["execution_id"] = standing.execution_id
     if outcome.kind is OutcomeKind.COMPLETED:
         return state
     if outcome.kind is OutcomeKind.FAILED:
@@ -74,13 +83,16 @@ def session_state(
     else:
         state["paused_at"] = outcome.node
     state["walk"] = step.state.to_json()
+    state["graph_hash"] = standing.graph_hash
     if step.memory.layers:
         state["branch_writes"] = [list(w) for w in step.memory.writes() if w.scope != ROOT]
     return state
 
 
-def _next_node(state: WalkState) -> str | None:
-    """Return where a walk that was held goes on."""
+def place_of(state: WalkState) -> str | None:
+    """Return the node at which a walk stopped, or goes on."""
+    if state.outcome is not None:
+        return state.outcome.node
     for branch in state.branches:
         if branch.phase not in (Phase.FAILED, Phase.ENDED):
             return branch.node

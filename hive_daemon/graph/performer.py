@@ -310,6 +310,10 @@ class Performer:
             return None
         setting = self._setting
         standing = Standing(
-            setting.execution_id, setting.session_id, self._totals, tuple(self._path)
+            setting.execution_id,
+            setting.session_id,
+            self._totals,
+            tuple(self._path),
+            self._topology.graph_hash,
         )
         return to_result(step, standing)

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hive_daemon.errors import InvalidInput
+from hive_daemon.errors import GraphChanged, InvalidInput
+from hive_daemon.graph.input_policy import INPUT_NEEDED, spoken
 from hive_daemon.graph.memory import ROOT, Memory, Write
 from hive_daemon.graph.topology import Topology
 from hive_daemon.graph.walk import begin, resume
 from hive_daemon.graph.walk_state import Branch, Outcome, OutcomeKind, Phase, Step, WalkState
-from hive_daemon.observability.strict_json import json_shape, strict_json
+
+ACCEPTS_CHANGE = "accept_changed_graph"
+"""The key of a session state whose truth lets it go on in a graph that was changed."""
 
 
 def first_step(
@@ -24,7 +27,7 @@ def first_step(
 
     Without one it begins at `entry` (default: the graph's). The exact walk is used when the state holds it; otherwise
     a pause node named by `paused_at` goes on after that node, and any other node named by it, or by `resume_from`, is
-    where it begins. Raises InvalidInput.
+    where it begins. Raises InvalidInput, GraphChanged.
     """
     _check_shapes(session_state)
     memory = session_state.get("memory") or session_state.get("data_buffer") or {}
@@ -57,17 +60,24 @@ def answers_in(state: WalkState, inputs: Mapping[str, Any]) -> dict[str, str]:
     """Return what a resume's input answers, by node.
 
     An input that names waiting nodes answers those; any other answers the first question in branch order, since one
-    person's words are no answer to another question.
+    person's words are no answer to another question. A node that failed because nobody was asked waits, too.
     """
-    asking = [
-        branch.node
-        for branch in state.branches
-        if branch.phase is Phase.PARKED and branch.parked is not OutcomeKind.PAUSED
-    ]
+    asking = asking_nodes(state)
     if not inputs or not asking:
         return {}
-    named = {node: _text(inputs[node]) for node in asking if node in inputs}
+    named = {node: spoken(inputs[node]) for node in asking if node in inputs}
     return named or {asking[0]: answer_text(inputs)}
+
+
+def asking_nodes(state: WalkState) -> list[str]:
+    """Return the nodes that a person may answer, in branch order."""
+    has_failed = state.outcome is not None and state.outcome.kind is OutcomeKind.FAILED
+    return [
+        branch.node
+        for branch in state.branches
+        if (branch.phase is Phase.PARKED and branch.parked is not OutcomeKind.PAUSED)
+        or (has_failed and branch.phase is Phase.FAILED and branch.code == INPUT_NEEDED)
+    ]
 
 
 def answer_text(inputs: Mapping[str, Any]) -> str:
@@ -76,23 +86,40 @@ def answer_text(inputs: Mapping[str, Any]) -> str:
         if isinstance(inputs.get(key), str):
             return str(inputs[key])
     if len(inputs) == 1:
-        return _text(next(iter(inputs.values())))
-    return "\n".join(f"{key}: {_text(value)}" for key, value in inputs.items())
+        return spoken(next(iter(inputs.values())))
+    return "\n".join(f"{key}: {spoken(value)}" for key, value in inputs.items())
 
 
-def check_nodes(topology: Topology, state: WalkState) -> None:
-    """Raise InvalidInput if the walk stands at a node that the graph no longer has."""
+def check_graph(
+    topology: Topology, state: WalkState, graph_hash: str, *, accepts_change: bool = False
+) -> None:
+    """Raise GraphChanged if the walk was put away in a graph of another hash and nobody accepts that.
+
+    A walk that stands at a node which is gone is refused in any case; one without a hash is of an older making.
+    """
     standing = {branch.node for branch in state.branches if branch.phase is not Phase.ENDED}
     gone = sorted(standing - topology.nodes.keys())
     if gone:
-        raise InvalidInput(
+        raise GraphChanged(
             f"the walk stands at {', '.join(gone)}, which the graph does not have any more",
             hint="bring the node back, or trigger the entry point anew",
         )
+    if graph_hash not in ("", topology.graph_hash) and not accepts_change:
+        raise GraphChanged(
+            f"the graph is {topology.graph_hash} now, the checkpoint is of {graph_hash}",
+            hint="bring the old graph back, or resume with --accept-changed-graph",
+        )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else strict_json(json_shape(value))
+def check_state(topology: Topology, session_state: Mapping[str, Any]) -> None:
+    """Raise GraphChanged if the walk of a session state was put away in another graph; see `check_graph`.
+
+    Raises InvalidInput for a walk that cannot be read.
+    """
+    walk = session_state.get("walk")
+    if walk is not None:
+        _check_shapes(session_state)
+        _checked_walk(topology, walk, session_state)
 
 
 _SHAPES: dict[str, type] = {
@@ -121,15 +148,45 @@ def _from_walk(
     inputs: Mapping[str, Any],
 ) -> Step:
     memory = session_state.get("memory") or {}
+    state = _asking_anew(_checked_walk(topology, walk, session_state), inputs)
     try:
-        state = WalkState.from_json(walk)
         branches = [Write(*write) for write in session_state.get("branch_writes") or ()]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"session_state.walk cannot be read: {error!r}") from error
-    check_nodes(topology, state)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"session_state.branch_writes cannot be read: {error!r}") from error
     writes = [*_writes(memory), *branches]
     step = resume_here(topology, state, Memory().apply(writes), inputs)
     return _with_writes(step, writes)
+
+
+def _asking_anew(state: WalkState, inputs: Mapping[str, Any]) -> WalkState:
+    """Let nodes that wait for an approval run again, unless somebody answers them.
+
+    A decision is about one call of one execution; a further execution asks about its own.
+    """
+    answered = answers_in(state, inputs)
+    branches = tuple(
+        replace(branch, phase=Phase.RUNNING, parked=None, question="", options=())
+        if branch.parked is OutcomeKind.WAITING_APPROVAL and branch.node not in answered
+        else branch
+        for branch in state.branches
+    )
+    return replace(state, branches=branches)
+
+
+def _checked_walk(
+    topology: Topology, walk: Mapping[str, Any], session_state: Mapping[str, Any]
+) -> WalkState:
+    try:
+        state = WalkState.from_json(walk)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"session_state.walk cannot be read: {error!r}") from error
+    check_graph(
+        topology,
+        state,
+        str(session_state.get("graph_hash") or ""),
+        accepts_change=bool(session_state.get(ACCEPTS_CHANGE)),
+    )
+    return state
 
 
 def _as_far_as(session_state: Mapping[str, Any]) -> WalkState:

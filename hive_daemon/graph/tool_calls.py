@@ -12,27 +12,42 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hive_daemon.clock import Clock
+from hive_daemon.errors import HiveError
 from hive_daemon.graph.conversation import clean_text
 from hive_daemon.graph.framework_tools import unusable
 from hive_daemon.llm.openai_shapes import RAW_KEY
 from hive_daemon.llm.values import Tool, ToolExecutor, ToolResult, ToolUse
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.tasks import run_all, run_in_thread, to_thread
+from hive_daemon.tools.calling import ToolOverdue
+from hive_daemon.tools.context import idempotency_key
+from hive_daemon.tools.data_files import DataFiles
+from hive_daemon.tools.on_unknown import OnUnknown
 
 logger = logging.getLogger(__name__)
 
 ERROR_CHARS = 4_000
 """Characters of a tool's exception that the model is shown."""
 
-idempotency_key: ContextVar[str] = ContextVar("hive_idempotency_key", default="")
-"""Inside a tool call: its key, `{execution}:{node}:{visit}:{call_no}`, the same when the run goes on after a crash."""
+
+@runtime_checkable
+class KnowingExecutor(Protocol):
+    """An executor that knows its tools, such as that of a ToolRegistry: it keeps their times itself."""
+
+    async def run(self, use: ToolUse) -> ToolResult:
+        """Run one call on the event loop. Raises ConnectionError, TimeoutError."""
+
+    def timeout_of(self, name: str) -> float:
+        """Return how many seconds one call of a tool may take."""
+
+    def on_unknown_of(self, name: str) -> OnUnknown:
+        """Return what becomes of a call that had begun before a crash and has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,20 @@ class ToolBench:
             return Outcome(use, text, is_error=True, is_outside=True)
         return None
 
+    def on_unknown(self, name: str) -> OnUnknown:
+        """Return what becomes of a call of a tool that had begun and whose result nobody knows."""
+        executor: object = self.executor
+        if isinstance(executor, KnowingExecutor):
+            return executor.on_unknown_of(name)
+        return OnUnknown.FAIL
+
+    def _limit(self, name: str) -> float:
+        """Return the time of one call: what the node allows, or more where the tool itself says so."""
+        executor: object = self.executor
+        if isinstance(executor, KnowingExecutor):
+            return max(self.timeout_seconds, executor.timeout_of(name))
+        return self.timeout_seconds
+
     async def run(self, calls: Mapping[str, ToolUse], done: dict[str, Outcome]) -> None:
         """Run calls side by side, `{idempotency key: call}`; put each outcome into `done`, by call id, as it comes.
 
@@ -95,24 +124,30 @@ class ToolBench:
 
     async def _try(self, use: ToolUse) -> Outcome:
         """Call the tool: the first of the places where every exception is caught."""
-        watch = asyncio.timeout(self.timeout_seconds)
+        seconds = self._limit(use.name)
+        watch = asyncio.timeout(seconds)
         try:
             async with watch:
-                return _outcome(use, await self._call(use))
+                return _outcome(use, await self._call(use, seconds))
+        except ToolOverdue as error:
+            return Outcome(use, str(error), is_error=True, is_outside=True)
         except TimeoutError:
-            limit = f"within {self.timeout_seconds:g} s" if watch.expired() else "in time"
+            limit = f"within {seconds:g} s" if watch.expired() else "in time"
             text = f"{use.name} gave no result {limit}; it may still have had its effect."
             return Outcome(use, text, is_error=True, is_outside=True)
         except ConnectionError as error:
             text = f"{use.name} cannot be reached: {_told(error)}"
             return Outcome(use, text, is_error=True, is_outside=True)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # SystemExit too: an event loop stops at it, and with it everything else that runs in this process.
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
             text = f"{use.name} failed: {type(error).__name__}: {_told(error)}"
             return Outcome(use, text, is_error=True)
 
-    async def _call(self, use: ToolUse) -> Any:
+    async def _call(self, use: ToolUse, seconds: float) -> Any:
         executor: Any = self.executor
+        if isinstance(executor, KnowingExecutor):
+            return await executor.run(use)
         if inspect.iscoroutinefunction(executor) or inspect.iscoroutinefunction(executor.__call__):
             return await executor(use)
         began = self.clock.monotonic()
@@ -120,7 +155,7 @@ class ToolBench:
         try:
             found = await asyncio.shield(answer)
         except asyncio.CancelledError:
-            left = began + self.timeout_seconds - self.clock.monotonic()
+            left = began + seconds - self.clock.monotonic()
             await asyncio.wait([answer], timeout=max(0.0, left))
             raise
         return await found if inspect.isawaitable(found) else found
@@ -138,7 +173,7 @@ class ToolBench:
     async def _kept_whole(self, folder: Path, outcome: Outcome) -> str:
         try:
             name = await to_thread(_spill, folder, outcome)
-        except OSError as error:
+        except (HiveError, OSError) as error:
             logger.warning("a tool result could not be kept", extra={"error": str(error)})
             return ""
         return f"; the whole is the data file {name}"
@@ -165,7 +200,7 @@ def _outcome(use: ToolUse, answer: Any) -> Outcome:
     return Outcome(use, clean_text(text))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return redactor().redact_head(str(error), ERROR_CHARS)
 
 
@@ -173,6 +208,5 @@ def _spill(folder: Path, outcome: Outcome) -> str:
     digest = hashlib.sha256(f"{outcome.use.id}/{outcome.content}".encode(errors="replace"))
     tool = "".join(char if char.isalnum() else "_" for char in outcome.use.name)[:40]
     name = f"tool_{tool}_{digest.hexdigest()[:12]}.txt"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / name).write_text(outcome.content, encoding="utf-8", errors="replace")
+    DataFiles(folder).write(name, outcome.content.encode(errors="replace"))
     return name

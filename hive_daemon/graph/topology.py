@@ -150,14 +150,33 @@ def declared_keys(graph: GraphSpec) -> frozenset[str]:
 
 
 def hash_of(graph: GraphSpec) -> str:
-    """Return 16 hex digits that change with nodes, edges, and the ends and pauses of the graph."""
+    """Return 16 hex digits that name the shape of a graph; they change when the way of an execution could change.
+
+    They cover the nodes (id, type, keys read and written, routes), the edges out of each node in the order in which
+    they are tried (target, condition, expression, mapping, priority), the entry, the ends, the pauses and where a
+    resume begins. They do not cover prompts, tools, models, limits and words, nor the order in which nodes or the keys
+    of a mapping are written.
+    """
     shape: dict[str, Any] = {
-        "nodes": [[n.id, n.node_type, n.input_keys, n.output_keys, n.routes] for n in graph.nodes],
-        "edges": [
-            [e.source, e.target, e.condition, e.condition_expr, e.input_mapping, e.priority]
-            for e in graph.edges
-        ],
-        "ends": [graph.entry_node, graph.terminal_nodes, graph.pause_nodes, graph.entry_points],
+        "nodes": {node.id: _shape_of_node(node) for node in graph.nodes},
+        "edges": {
+            node.id: [_shape_of_edge(edge) for edge in graph.get_outgoing_edges(node.id)]
+            for node in graph.nodes
+        },
+        "entry": graph.entry_node,
+        "ends": sorted(set(graph.terminal_nodes)),
+        "pauses": sorted(set(graph.pause_nodes)),
+        "resumes": graph.entry_points,
     }
     text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _shape_of_node(node: NodeSpec) -> list[Any]:
+    keys = [node.input_keys, node.output_keys, node.nullable_output_keys]
+    return [node.node_type, keys, node.routes, node.route_on]
+
+
+def _shape_of_edge(edge: EdgeSpec) -> list[Any]:
+    condition = [edge.condition, edge.condition_expr]
+    return [edge.target, condition, edge.input_mapping, edge.priority]

@@ -9,25 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hive_daemon.graph.compaction import Room
-from hive_daemon.graph.conversation import INTERRUPTED, clean_json
-from hive_daemon.graph.facts import (
-    RESULT_LIMIT,
-    EscalationRequested,
-    LlmTurnComplete,
-    ToolCallCompleted,
-    ToolCallStarted,
-)
+from hive_daemon.graph.conversation import clean_json
+from hive_daemon.graph.facts import EscalationRequested
 from hive_daemon.graph.framework_tools import Handled, handle
 from hive_daemon.graph.judge import missing_keys, output_keys
 from hive_daemon.graph.loop import RAW_LIMIT, Round, Turn, TurnEnd, is_in_trouble
 from hive_daemon.graph.loop_kit import LoopKit
 from hive_daemon.graph.model_call import Answer
+from hive_daemon.graph.open_calls import (
+    answer as put_result,
+)
+from hive_daemon.graph.open_calls import (
+    interrupted,
+    run_calls,
+    settle,
+    stays_open,
+    take_down,
+)
 from hive_daemon.graph.tool_calls import Outcome, mark_of
 from hive_daemon.graph.visit import Visit
 from hive_daemon.ids import new_span_id
 from hive_daemon.llm.failures import CallRejected, FailureKind
 from hive_daemon.llm.openai_shapes import assistant_message
 from hive_daemon.llm.values import ToolUse
+from hive_daemon.tools.policy import ALLOWED, Action, refusal
 
 
 @dataclass(slots=True)
@@ -101,46 +106,43 @@ def _heard(visit: Visit, answer: Answer) -> Answer:
         counted = finish.input_tokens + finish.output_tokens if finish.input_tokens else 0
         visit.conversation.update_token_count(counted)
     visit.move(turns=visit.cursor.turns + 1)
-    visit.spend(
-        llm_call_count=1, input_tokens=finish.input_tokens, output_tokens=finish.output_tokens
-    )
     visit.name_model(finish.model)
-    visit.tell(
-        LlmTurnComplete(
-            visit.node_id,
-            stop_reason=finish.stop_reason,
-            model=finish.model,
-            input_tokens=finish.input_tokens,
-            output_tokens=finish.output_tokens,
-            cached_tokens=finish.cached_tokens,
-            iteration=visit.cursor.window.iteration,
-            latency_seconds=round(answer.latency_seconds, 6),
-            reasoning_tokens=finish.reasoning_tokens,
-        )
-    )
+    visit.pay(finish, round(answer.latency_seconds, 6))
     return Answer(answer.text, tuple(calls), finish, answer.latency_seconds)
 
 
 async def _answer_calls(kit: LoopKit, visit: Visit, answer: Answer, course: _Course) -> None:
     """Run the tools of an answer and put a result behind each call, also when the run is stopped amid them."""
     own, refused = _within_limit(kit, answer, course)
+    own, denied, held = _permitted(kit, own)
     handled = {
         use.id: handle(kit.spec, use, answer.text)
         for use in answer.calls
         if use.name in kit.framework
     }
-    done: dict[str, Outcome] = {outcome.use.id: outcome for outcome in refused}
+    done = {outcome.use.id: outcome for outcome in (*refused, *denied)}
+    take_down(visit, own, held)
+    runs = [use for use in own if use.id not in held]
     try:
-        if own:
-            await _run(kit, visit, own, done)
+        if runs:
+            await run_calls(kit, visit, runs, done)
     finally:
-        outcomes = [_settle(visit, use, handled, done, course) for use in answer.calls]
+        outcomes = [
+            _settle(visit, use, handled, done, course)
+            for use in answer.calls
+            if use.id in done or not stays_open(kit, visit, use)
+        ]
     course.made.extend(outcomes)
+    if not held:
+        _note_round(course, outcomes)
+    await visit.commit()
+
+
+def _note_round(course: _Course, outcomes: list[Outcome]) -> None:
     unusable = [outcome for outcome in outcomes if outcome.is_unusable]
     is_unusable = len(unusable) == len(outcomes)
     raw = str(unusable[-1].use.input)[:RAW_LIMIT] if is_unusable else ""
     course.rounds.append(Round(mark_of(outcomes), is_unusable, raw))
-    await visit.commit()
 
 
 def _within_limit(
@@ -157,16 +159,23 @@ def _within_limit(
     return own[:room], refused
 
 
-async def _run(kit: LoopKit, visit: Visit, own: list[ToolUse], done: dict[str, Outcome]) -> None:
-    """Make it durable that these calls start, then run them."""
-    ctx, keyed = kit.ctx, {}
+def _permitted(
+    kit: LoopKit, own: list[ToolUse]
+) -> tuple[list[ToolUse], list[Outcome], dict[str, str]]:
+    """Part calls by the policy of the entry point: those that may run, the denied ones, and of the first those that a
+    person is asked about, each with the reason."""
+    permitted, denied, held = [], [], {}
     for use in own:
-        visit.move(calls=visit.cursor.calls + 1)
-        key = f"{ctx.execution_id}:{ctx.node_id}:{ctx.visit}:{visit.cursor.calls}"
-        keyed[key] = use
-        visit.tell(ToolCallStarted(visit.node_id, use.id, use.name, use.input))
-    await visit.commit()
-    await kit.bench.run(keyed, done)
+        # What cannot be called at all is no matter of permission.
+        can_be_called = kit.bench.refusal(use) is None
+        ruling = kit.ctx.tool_rights.ruling(use.name, use.input) if can_be_called else ALLOWED
+        if ruling.action is Action.DENY:
+            denied.append(Outcome(use, refusal(use.name, ruling), is_error=True))
+            continue
+        permitted.append(use)
+        if ruling.action is Action.ASK:
+            held[use.id] = ruling.told
+    return permitted, denied, held
 
 
 def _settle(
@@ -179,34 +188,11 @@ def _settle(
     """Put the result of one call into the history, and what it did into the books."""
     if use.id in handled:
         outcome = _take_handled(visit, use, handled[use.id], course)
+        put_result(visit, outcome)
     else:
-        stopped = Outcome(use, INTERRUPTED, is_error=True, is_outside=True)
-        outcome = done.get(use.id, stopped)
-        tell_completed(visit, outcome)
-    visit.conversation.append(
-        "tool", outcome.content, tool_use_id=use.id, is_error=outcome.is_error
-    )
+        outcome = done.get(use.id) or interrupted(use)
+        settle(visit, outcome)
     return outcome
-
-
-def tell_completed(visit: Visit, outcome: Outcome) -> None:
-    """Tell that a tool call ended, and count it."""
-    use = outcome.use
-    visit.move(steps=visit.cursor.steps + 1)
-    visit.spend(tool_call_count=1)
-    visit.tell(
-        ToolCallCompleted(
-            visit.node_id,
-            tool_use_id=use.id,
-            tool_name=use.name,
-            result=outcome.content[:RESULT_LIMIT],
-            is_error=outcome.is_error,
-            tool_input=use.input,
-            step_number=visit.cursor.steps,
-            duration_seconds=round(outcome.duration_seconds, 6),
-            tool_error=outcome.content[:RESULT_LIMIT] if outcome.is_error else None,
-        )
-    )
 
 
 def _take_handled(visit: Visit, use: ToolUse, handled: Handled, course: _Course) -> Outcome:
@@ -224,6 +210,8 @@ def _end_of(kit: LoopKit, visit: Visit, course: _Course) -> TurnEnd | None:
     """Say whether the turn ends amid tool calls, and how."""
     if course.reason:
         return TurnEnd.ESCALATED
+    if visit.cursor.open:
+        return TurnEnd.HELD
     if course.asks:
         return TurnEnd.ASKED
     window = visit.cursor.window.with_rounds(course.rounds, kit.config)

@@ -2,18 +2,18 @@
 
 Everything a later process needs is written together with the facts of that moment, by `commit`: at the start of a turn,
 before tools run, after they ran, and at the end. Opened again after a crash a visit goes on where it stood: calls that
-had a result keep it, calls without one get `interrupted`, framework calls are answered, nothing is said twice.
+had a result keep it, what becomes of those without one `open_calls` says, nothing is said twice.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hive_daemon.errors import HiveError
-from hive_daemon.graph.conversation import INTERRUPTED, Message, NodeConversation
+from hive_daemon.graph.conversation import Message, NodeConversation
 from hive_daemon.graph.conversation_store import (
     OUTPUTS,
     STATE,
@@ -29,11 +29,13 @@ from hive_daemon.graph.conversation_store import (
 )
 from hive_daemon.graph.cursor import Cursor
 from hive_daemon.graph.facts import Fact, OutputKeySet, Recorder
-from hive_daemon.graph.framework_tools import Handled, handle
-from hive_daemon.graph.node import NodeContext, NodeSpec, NodeStats
+from hive_daemon.graph.framework_tools import Handled
+from hive_daemon.graph.model_facts import call_told
+from hive_daemon.graph.node import NOTHING_SPENT, NodeContext
 from hive_daemon.graph.output_accumulator import OutputAccumulator
-from hive_daemon.llm.openai_shapes import decode_arguments
-from hive_daemon.llm.values import ToolUse
+from hive_daemon.llm.stream_events import FinishEvent
+from hive_daemon.llm.values import LLMResponse
+from hive_daemon.spending import sum_costs
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Visit:
         self._shelf = shelf
         self._facts: list[Fact] = []
         self._kept_outputs: dict[str, Any] = {}
+        self._further: dict[str, bytes | None] = {}
 
     @property
     def node_id(self) -> str:
@@ -77,6 +80,20 @@ class Visit:
         more = {name: getattr(spent, name) + amount for name, amount in amounts.items()}
         self.move(spent=replace(spent, **more))
 
+    def pay(self, call: FinishEvent | LLMResponse, latency_seconds: float = 0.0) -> None:
+        """Tell of a model call, and add it to what the visit cost."""
+        iteration = self.cursor.window.iteration
+        self.tell(call_told(self.node_id, call, iteration, latency_seconds))
+        self.spend(
+            llm_call_count=1,
+            input_tokens=call.input_tokens,
+            cached_tokens=call.cached_tokens,
+            output_tokens=call.output_tokens,
+            reasoning_tokens=call.reasoning_tokens,
+        )
+        spent = self.cursor.spent
+        self.move(spent=replace(spent, cost_usd=sum_costs(spent.cost_usd, call.cost_usd)))
+
     def name_model(self, model: str) -> None:
         """Note which model answered last."""
         self.move(spent=replace(self.cursor.spent, model=model))
@@ -84,6 +101,10 @@ class Visit:
     def tell(self, *facts: Fact) -> None:
         """Add facts to the next commit."""
         self._facts.extend(facts)
+
+    def put(self, key: str, value: Mapping[str, Any] | None) -> None:
+        """Add a further session record to the next commit, under just this key; None deletes it."""
+        self._further[key] = None if value is None else pack(value)
 
     def set_output(self, handled: Handled) -> None:
         """Set what a `set_output` call sets."""
@@ -102,6 +123,7 @@ class Visit:
         await self._shelf.recorder.record(*facts, records=records)
         self.conversation.changes.clear()
         self.discards.clear()
+        self._further.clear()
         self._kept_outputs = dict(self.outputs.values)
         self.is_fresh = False
 
@@ -114,7 +136,7 @@ class Visit:
 
     def _records(self) -> dict[str, bytes | None]:
         shelf, own = self._shelf, self.cursor.phase
-        records: dict[str, bytes | None] = dict.fromkeys(self.discards)
+        records: dict[str, bytes | None] = {**dict.fromkeys(self.discards), **self._further}
         for (origin, seq), message in self.conversation.changes.items():
             key = message_key(shelf.prefix, origin or own, seq)
             records[key] = None if message is None else pack(message.to_storage_dict())
@@ -157,30 +179,6 @@ async def open_visit(
     return visit
 
 
-def answer_open_calls(visit: Visit, spec: NodeSpec, framework: Container[str]) -> list[ToolUse]:
-    """Give every unanswered call of the newest answer a result; return the calls that were interrupted.
-
-    Those of the `framework` tools are simply answered: doing them again changes nothing.
-    """
-    interrupted = []
-    for call in visit.conversation.open_calls():
-        function = call["function"]
-        use = ToolUse(call["id"], function["name"], decode_arguments(function["arguments"]))
-        if use.name in framework:
-            handled = handle(spec, use)
-            if handled.key:
-                visit.set_output(handled)
-            _answer(visit, use, handled.content, handled.is_error)
-        else:
-            interrupted.append(use)
-            _answer(visit, use, INTERRUPTED, is_error=True)
-    return interrupted
-
-
-def _answer(visit: Visit, use: ToolUse, content: str, is_error: bool) -> None:
-    visit.conversation.append("tool", content, tool_use_id=use.id, is_error=is_error)
-
-
 def _cursors(
     records: Mapping[str, bytes], shelf: Shelf
 ) -> tuple[dict[str, Cursor], dict[str, Any]]:
@@ -213,7 +211,7 @@ def _new_cursor(ctx: NodeContext, cursors: Mapping[str, Cursor], phases: Phases)
         phase=phase_name(last + 1, ctx.node_id),
         beside=tuple(beside),
         steps=before.steps if before is not None and goes_on else 0,
-        spent=NodeStats(),
+        spent=NOTHING_SPENT,
     )
 
 

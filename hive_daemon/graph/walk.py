@@ -14,7 +14,8 @@ from typing import Any
 
 from hive_daemon.errors import IllegalMove
 from hive_daemon.graph.choice import NodeEnd, after_decision, choose
-from hive_daemon.graph.facts import ClientInputRequested, NodeRetry
+from hive_daemon.graph.facts import ClientInputReceived, ClientInputRequested, NodeRetry
+from hive_daemon.graph.input_policy import INPUT_NEEDED
 from hive_daemon.graph.memory import ROOT, Memory, Write
 from hive_daemon.graph.topology import Topology
 from hive_daemon.graph.walk_draft import Draft
@@ -90,10 +91,11 @@ def resume(
 ) -> Step:
     """Go on with a walk that was put away: after a pause, with an answer, or after a crash or a failure.
 
-    What was running runs again, as the same visit and attempt, and what failed is tried anew. If the walk had stopped
-    at a pause or a question, the branches parked at a pause go on after their nodes; a branch that waits for a person
-    goes on only if `answers` has its node. `inputs` reach the memory of the branches that go on so; where none does,
-    that of the whole execution. Raises IllegalMove for a walk that was completed.
+    What was running runs again, as the same visit and attempt, and what failed is tried anew, with its answer if it
+    failed because nobody was asked. If the walk had stopped at a pause or a question, the branches parked at a pause go
+    on after their nodes; a branch that waits for a person goes on only if `answers` has its node. `inputs` reach the
+    memory of the branches that go on so; where none does, that of the whole execution. Raises IllegalMove for a walk
+    that was completed.
     """
     stopped = state.outcome.kind if state.outcome is not None else None
     if stopped is OutcomeKind.COMPLETED:
@@ -110,7 +112,7 @@ def resume(
         if branch in freed:
             _unpark(draft, branch, known.get(branch.node))
         elif stopped is OutcomeKind.FAILED and branch.phase is Phase.FAILED:
-            _try_anew(draft, branch)
+            _try_anew(draft, branch, known.get(branch.node))
         elif branch.phase is Phase.RUNNING:
             _run_again(draft, branch)
         elif branch.phase is Phase.DECIDING:
@@ -154,20 +156,7 @@ def _tell(draft: Draft, scopes: Iterable[int], inputs: Mapping[str, Any]) -> Non
 
 def _unpark(draft: Draft, branch: Branch, answer: str | None) -> None:
     if branch.parked is not OutcomeKind.PAUSED:
-        answers = branch.answers + 1
-        _run_again(
-            draft,
-            Branch(
-                branch.id,
-                branch.node,
-                branch.scope,
-                Phase.RUNNING,
-                branch.visit,
-                branch.attempt,
-                answer=answer,
-                answers=answers,
-            ),
-        )
+        _answer(draft, branch, answer)
         return
     resume_node = draft.topology.graph.entry_points.get(f"{branch.node}_resume")
     target = resume_node or branch.next_node
@@ -178,10 +167,29 @@ def _unpark(draft: Draft, branch: Branch, answer: str | None) -> None:
         leave(draft, awake, _own_output(draft, awake))
 
 
-def _try_anew(draft: Draft, branch: Branch) -> None:
+def _answer(draft: Draft, branch: Branch, answer: str | None) -> None:
+    """Run a node again with the answer to its question."""
+    _run_again(
+        draft,
+        Branch(
+            branch.id,
+            branch.node,
+            branch.scope,
+            Phase.RUNNING,
+            branch.visit,
+            branch.attempt,
+            answer=answer,
+            answers=branch.answers + 1,
+        ),
+    )
+
+
+def _try_anew(draft: Draft, branch: Branch, answer: str | None) -> None:
     """Give a node that failed for good all its attempts again; one that was never entered is entered."""
     fresh = replace(branch, phase=Phase.RUNNING, attempt=1, error=None, code="")
-    if branch.visit:
+    if branch.code == INPUT_NEEDED and answer is not None:
+        _answer(draft, fresh, answer)
+    elif branch.visit:
         _run_again(draft, fresh)
     else:
         draft.put(replace(fresh, phase=Phase.READY))
@@ -234,10 +242,11 @@ def _node_failed(draft: Draft, branch: Branch, report: NodeDone) -> None:
     if branch.node not in draft.failed_nodes:
         draft.failed_nodes = (*draft.failed_nodes, branch.node)
     handler = choose(topology, NodeEnd(branch.node, False, {}), {})
-    if handler.edges:
+    if handler.edges and not report.is_final:
         follow(draft, branch, handler.edges, {})
         return
-    fail(draft, branch, report.error or "the node failed", report.error_type or "node_failed")
+    error, code = report.error or "the node failed", report.error_type or "node_failed"
+    fail(draft, branch, error, code, is_final=report.is_final)
 
 
 def _retries_on(draft: Draft, branch: Branch, report: NodeDone) -> bool:
@@ -255,6 +264,12 @@ def _retry(draft: Draft, branch: Branch, report: NodeDone, attempts: int) -> Non
 
 
 def _park(draft: Draft, branch: Branch, report: NodeWaits) -> None:
+    asked = ClientInputRequested(branch.node, report.question, report.options, report.kind)
+    draft.facts.append(asked)
+    if report.answer is not None:
+        draft.facts.append(ClientInputReceived(branch.node))
+        _answer(draft, branch, report.answer)
+        return
     draft.put(
         Branch(
             branch.id,
@@ -268,9 +283,6 @@ def _park(draft: Draft, branch: Branch, report: NodeWaits) -> None:
             options=report.options,
             answers=branch.answers,
         )
-    )
-    draft.facts.append(
-        ClientInputRequested(branch.node, report.question, report.options, report.kind)
     )
 
 

@@ -90,20 +90,20 @@ def end(draft: Draft, branch: Branch, *, is_terminal: bool) -> None:
         draft.is_reshaped = True
 
 
-def fail(draft: Draft, branch: Branch, error: str, code: str) -> None:
-    """End a branch whose failure nobody handles, as the fan-out's policy says; the last one fails the walk."""
+def fail(draft: Draft, branch: Branch, error: str, code: str, *, is_final: bool = False) -> None:
+    """End a branch whose failure nobody handles, as the fan-out's policy says; the last one, or a final one, fails the walk."""
     if branch.node not in draft.failed_nodes:
         draft.failed_nodes = (*draft.failed_nodes, branch.node)
     policy = draft.topology.graph.parallel_config.on_branch_failure
     if branch.scope != ROOT:
         draft.facts.append(BranchFailed(branch.node, error, policy))
     has_others = len(draft.branches) > 1 or draft.terminals or draft.open_ends
-    if policy is BranchFailure.CONTINUE_OTHERS and has_others:
+    if policy is BranchFailure.CONTINUE_OTHERS and has_others and not is_final:
         draft.dropped += 1
         draft.remove(branch)
         return
     draft.put(replace(branch, phase=Phase.FAILED, error=error, code=code))
-    if policy is not BranchFailure.WAIT_ALL:
+    if is_final or policy is not BranchFailure.WAIT_ALL:
         draft.outcome = Outcome(OutcomeKind.FAILED, branch.node, error, code)
 
 

@@ -264,7 +264,7 @@ class NodeDone:
     """A node ended.
 
     `output` is what edges see, `writes` the part of it that memory keeps; `ambient` are shared values that edges see
-    as if memory held them.
+    as if memory held them. A failure that `is_final` fails the walk, whatever edge or policy there is for failures.
     """
 
     branch: int
@@ -275,17 +275,19 @@ class NodeDone:
     error_type: str = ""
     next_node: str | None = None
     is_retryable: bool = True
+    is_final: bool = False
     ambient: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeWaits:
-    """A node cannot go on before a person answers."""
+    """A node cannot go on before a person answers; with an `answer` that was given beforehand it goes on at once."""
 
     branch: int
     kind: OutcomeKind
     question: str
     options: tuple[str, ...] = ()
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from hive_daemon.llm.litellm_provider import LiteLLMProvider
 from hive_daemon.llm.openai_provider import OpenAIProvider
 from hive_daemon.llm.provider import LLMProvider
 from hive_daemon.llm.scripted import ScriptedProvider
-from hive_daemon.llm.transport import Transport, is_native, transport_named
+from hive_daemon.llm.transport import OPENAI, OPENAI_NAMES, Transport, is_native, transport_named
 from hive_daemon.llm.unconfigured import UnconfiguredProvider
 
 SCRIPTED = "scripted"
+ANTHROPIC = "anthropic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,13 @@ class ModelChoice:
 
     @property
     def service(self) -> str:
-        """What stands before the first slash of the name."""
-        return self.model.partition("/")[0]
+        """What stands before the first slash of the name; known names without one have theirs too."""
+        head, slash, _ = self.model.partition("/")
+        if slash:
+            return head
+        if OPENAI_NAMES.fullmatch(self.model):
+            return OPENAI
+        return ANTHROPIC if self.model.startswith("claude-") else self.model
 
     def beside(self, first: ModelChoice) -> ModelChoice:
         """Return this choice as a fallback of another.

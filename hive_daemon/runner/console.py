@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Protocol, TextIO
@@ -159,6 +159,10 @@ class Conversation:
         event = self._questions.pop(node, None)
         data = event.data if event is not None else {}
         question = str(data.get("prompt") or f"{node} waits for your answer.")
-        options = ", ".join(map(str, data.get("options") or ()))
-        await self._person.say(f"\n{question}{f' ({options})' if options else ''}\n{PROMPT}")
+        return await self.ask(question, [str(option) for option in data.get("options") or ()])
+
+    async def ask(self, question: str, options: Sequence[str] = ()) -> str | None:
+        """Put a question; None if the person is gone."""
+        choice = f" ({', '.join(options)})" if options else ""
+        await self._person.say(f"\n{question}{choice}\n{PROMPT}")
         return await self._person.listen()

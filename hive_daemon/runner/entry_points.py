@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from hive_daemon.graph.edge import AsyncEntryPointSpec, GraphSpec
+from hive_daemon.graph.input_policy import OnInput
 from hive_daemon.runner.findings import Findings
 from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
 from hive_daemon.runtime.graph_host import trigger_problems
@@ -25,6 +26,12 @@ class DeclaredEntryPoint(AsyncEntryPointSpec):
     session: str = "new"
     timeout: float | None = None
     recovery_attempts: int | None = None
+    on_input: str = OnInput.PARK
+    input_default: Any = None
+    tools: dict[str, Any] = Field(default_factory=dict)
+    model: str | None = None
+    fallbacks: list[str] | None = None
+    max_tokens: int | None = None
 
 
 def read_declared(where: str, declared: Any, findings: Findings) -> dict[str, DeclaredEntryPoint]:

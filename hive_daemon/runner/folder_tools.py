@@ -66,17 +66,20 @@ def note_servers(registry: ToolRegistry, folder: Path, findings: Findings) -> No
 def expect_the_rest(
     registry: ToolRegistry, graph: GraphSpec, folder: Path, findings: Findings
 ) -> None:
-    """Take tools that the folder does not define for those of its servers: unavailable, with a warning."""
+    """Get ready what the folder does not define: built-in tools, and those that its servers are to offer.
+
+    The latter are unavailable until the agent runs. Servers that are only named cannot be started: a warning.
+    """
     wanted = [name for node in graph.nodes for name in node.tools]
+    registry.offer_built_ins(wanted)
     named = _named_servers(folder, findings)
     if not registry.mcp_servers and not named:
         return
     missing = registry.expect_from_servers(wanted, named)
-    if missing:
-        where = SERVERS_FILE if registry.mcp_servers else NAMED_SERVERS_FILE
+    if missing and not registry.mcp_servers:
         findings.warn(
-            where,
-            "MCP servers are not started by this version of Hive, so these tools are unavailable: "
+            NAMED_SERVERS_FILE,
+            f"names MCP servers that {SERVERS_FILE} does not declare, so these tools are unavailable: "
             + ", ".join(missing),
         )
 

@@ -25,6 +25,7 @@ from hive_daemon.errors import (
     InvalidInput,
 )
 from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.graph.input_policy import OnInput
 from hive_daemon.runner.agent_loader import HINT, load_agent
 from hive_daemon.runner.entry_points import DEFAULT
 from hive_daemon.runner.loaded_agent import LoadedAgent
@@ -66,6 +67,7 @@ class Order:
     state_dir: str = ""
     timeout_seconds: float | None = None
     interactive: bool = False
+    accepts_changed_graph: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,11 @@ def _entry_point(agent: LoadedAgent, order: Order, found: SessionFound | None) -
         )
     for spec in agent.entry_points:
         if spec.id == wanted:
-            return replace(spec, trigger_type=TriggerType.MANUAL, trigger_config={})
+            # Somebody is there to be asked: nothing answers in their place.
+            on_input = OnInput.PARK if order.interactive else spec.on_input
+            return replace(
+                spec, trigger_type=TriggerType.MANUAL, trigger_config={}, on_input=on_input
+            )
     known = ", ".join(spec.id for spec in agent.entry_points)
     raise EntryPointNotFound(
         f"{agent.name} has no entry point {wanted!r}", hint=f"it has {known}", subject=wanted
@@ -211,6 +217,8 @@ class _ForegroundRun:
                 state = kept.session_state if kept is not None else state
         if self._goes_on_by_itself:
             return await self._taken_up()
+        if self._order.accepts_changed_graph:
+            state = {**state, "accept_changed_graph": True}
         return await self._runner.run(
             self._order.input, session_state=state or None, entry_point_id=self._entry_point
         )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hive_daemon.config.runtime_config import preferred_model
-from hive_daemon.llm.factory import SCRIPTED, make_provider
-from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.factory import SCRIPTED, ModelChoice
+from hive_daemon.llm.model_shelf import ModelShelf
 from hive_daemon.runner.loaded_agent import ModelSettings
 
 KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -41,14 +41,13 @@ def settled(wanted: str | None, said: ModelSettings) -> ModelSettings:
     return ModelSettings(said.model or preferred_model(), said.api_key, said.api_base, said.options)
 
 
-def provider_of(settings: ModelSettings, folder: Path) -> LLMProvider:
-    """Make the provider; a script is looked for in the folder. Raises ConfigError."""
-    return make_provider(
-        settings.model,
-        api_key=settings.api_key,
-        api_base=settings.api_base,
+def shelf_of(settings: ModelSettings, folder: Path) -> ModelShelf:
+    """Make the provider, with room for further ones; a script is looked for in the folder. Raises ConfigError."""
+    is_scripted = settings.model.partition(":")[0] == SCRIPTED
+    return ModelShelf(
+        ModelChoice(settings.model, settings.api_key, settings.api_base),
         base_dir=folder,
-        **({} if settings.model.partition(":")[0] == SCRIPTED else dict(settings.options)),
+        options={} if is_scripted else settings.options,
     )
 
 

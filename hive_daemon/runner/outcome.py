@@ -8,6 +8,7 @@ from hive_daemon.control.views import Walked, current_node, execution_view, wait
 from hive_daemon.control.wire import ExitCode, run_exit_code
 from hive_daemon.runner.foreground import Ended, Stop
 from hive_daemon.runtime.encoding import loads
+from hive_daemon.spending import Spending
 from hive_daemon.status import ExecutionStatus
 
 _CODES = {Stop.SIGNAL: ExitCode.INTERRUPTED, Stop.TIMEOUT: ExitCode.TIMED_OUT}
@@ -30,9 +31,7 @@ def document_of(ended: Ended) -> dict[str, Any] | None:
         return None
     walked = Walked()
     if result is not None:
-        walked = Walked(
-            tuple(result.path), result.output, result.input_tokens, result.output_tokens
-        )
+        walked = Walked(tuple(result.path), result.output, Spending.of(result.to_dict()))
     return {**execution_view(row, walked, ended.now), "input": loads(row.input)}
 
 
@@ -56,8 +55,10 @@ def told(ended: Ended, command: str) -> tuple[str, str]:
     if ended.stop is not Stop.NONE:
         return f"{name} {ended.stop}{at}", f"go on with `{go_on}`"
     if row.status in (ExecutionStatus.PAUSED, ExecutionStatus.WAITING_APPROVAL):
-        word = "is paused" if row.status == ExecutionStatus.PAUSED else "waits for approval"
-        return f"{name} {word}{at}", f"go on with `{go_on}`"
+        if row.status == ExecutionStatus.PAUSED:
+            return f"{name} is paused{at}", f"go on with `{go_on}`"
+        asks = waiting["question"] if waiting is not None else "asks for approval"
+        return f"{name} waits{at}: {asks}", f"decide at a terminal, with `{go_on}`"
     error = f": {row.error}" if row.error else ""
     return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}`"
 

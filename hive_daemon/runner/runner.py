@@ -24,15 +24,15 @@ from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.graph.goal import Goal
 from hive_daemon.llm.blocking import run_blocking
 from hive_daemon.llm.factory import SCRIPTED
-from hive_daemon.llm.provider import LLMProvider
-from hive_daemon.llm.unconfigured import UnconfiguredProvider
+from hive_daemon.llm.models import Models, OneModel
 from hive_daemon.llm.values import Tool
 from hive_daemon.runner.agent_info import AgentInfo, ValidationResult, validate
 from hive_daemon.runner.agent_loader import load_agent
 from hive_daemon.runner.console import Conversation, terminal
+from hive_daemon.runner.deciding import ASKING, asked
 from hive_daemon.runner.entry_points import DEFAULT
 from hive_daemon.runner.loaded_agent import LoadedAgent
-from hive_daemon.runner.model_choice import provider_of, settled
+from hive_daemon.runner.model_choice import settled, shelf_of
 from hive_daemon.runner.plain_agent import plain_agent
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.entry_point import EntryPointSpec
@@ -98,7 +98,7 @@ class AgentRunner:
         place = Path(storage_path) if storage_path else STORAGE / self._agent.name
         self._storage_path = place.expanduser()
         self._agent_runtime: AgentRuntime | None = None
-        self._provider: LLMProvider = UnconfiguredProvider()
+        self._models: Models = OneModel()
         self._scope = Scope(f"agent runner {self._agent.name}")
         self._resources = ExitStack()
         self._resources.callback(self._agent.close)
@@ -166,9 +166,9 @@ class AgentRunner:
                 result = await self._once(name, input_data, session_state)
             else:
                 result = await self._seen_through(follows)
-            while talk is not None and result.status == ExecutionStatus.WAITING_INPUT:
+            while talk is not None and result.status in ASKING:
                 node = result.paused_at or ""
-                answer = await talk.answer_for(node)
+                answer = await asked(talk, self.runtime, result)
                 if answer is None:
                     break
                 result = await self._once(name, {node: answer}, result.session_state)
@@ -193,7 +193,8 @@ class AgentRunner:
 
     @property
     def _talks_to_people(self) -> bool:
-        return any(
+        asks = any(spec.tool_policy.rules for spec in self._agent.entry_points)
+        return asks or any(
             node.client_facing or node.node_type == "human_input" for node in self.graph.nodes
         )
 
@@ -240,12 +241,13 @@ class AgentRunner:
 
     def _setup_agent_runtime(self) -> AgentRuntime:
         agent, tools = self._agent, self._agent.tools
-        self._provider = provider_of(self._llm, agent.path)
+        self._models = shelf = shelf_of(self._llm, agent.path)
         runtime = AgentRuntime(
             agent.graph,
             agent.goal,
             self._storage_path,
-            llm=self._provider,
+            llm=shelf.own,
+            models=shelf,
             tools=list(tools.get_tools().values()),
             tool_executor=tools.get_executor(),
             config=self._runtime_config,
@@ -332,7 +334,7 @@ class AgentRunner:
 
     async def _close(self) -> None:
         await self.stop()
-        await self._provider.aclose()
+        await self._models.aclose()
         self._resources.close()
 
     async def __aenter__(self) -> Self:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from hive_daemon.graph.checkpoint_config import CheckpointConfig
 from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.ids import check_name
+from hive_daemon.llm.model_shelf import models_beside
+from hive_daemon.llm.models import Models
 from hive_daemon.llm.unconfigured import UnconfiguredProvider
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.event_bus import EventBus
@@ -45,6 +47,8 @@ from hive_daemon.runtime.stream_setup import Equipment
 from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.storage.concurrent import ConcurrentStorage
 from hive_daemon.tasks import Scope
+from hive_daemon.tools.mcp_values import ServerView
+from hive_daemon.tools.servers import servers_of
 
 __all__ = ["AgentRuntime", "AgentRuntimeConfig", "create_agent_runtime"]
 
@@ -59,6 +63,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
 
     Laws: what `trigger` returned an id for is durable; start is all or nothing; stop is idempotent, ends within
     `drain_seconds` plus a few seconds, and loses nothing. Without a `placement` it owns its store under `storage_path`.
+    `models` are for entry points and nodes that name one (else: those beside `llm`); each stop closes them.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
         goal: Goal,
         storage_path: str | Path | None = None,
         llm: Any = None,
-        tools: list[Any] | None = None,
+        tools: Sequence[Any] | None = None,
         tool_executor: Callable[..., Any] | None = None,
         config: AgentRuntimeConfig | None = None,
         runtime_log_store: Any = None,
@@ -80,6 +85,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
         event_bus: EventBus | None = None,
         node_registry: Mapping[str, Any] | None = None,
         placement: Placement | None = None,
+        models: Models | None = None,
     ) -> None:
         self.config = config or AgentRuntimeConfig()
         self.graph = graph
@@ -92,12 +98,13 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
         self._storage_path = _storage_path(storage_path, graph.id)
         self._bus = event_bus or EventBus(max_history=self.config.max_history)
         self._state_manager = SharedStateManager()
+        provider = llm if llm is not None else UnconfiguredProvider()
         self._equipment = Equipment(
-            llm=llm if llm is not None else UnconfiguredProvider(),
-            tools=tuple(tools or ()),
+            llm=provider,
+            models=models or models_beside(provider),
+            tools=tools or (),
             tool_executor=tool_executor,
             accounts_prompt=accounts_prompt,
-            max_tokens=graph.max_tokens or 4096,
             runtime=self,
         )
         self._registered: dict[str, Any] = dict(node_registry or {})
@@ -132,7 +139,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
             result_max=self.config.execution_result_max,
             result_ttl_seconds=self.config.execution_result_ttl_seconds,
         )
-        equipment = replace(self._equipment, max_tokens=graph.max_tokens or 4096)
+        equipment = self._equipment.for_graph(graph)
         parts = GraphParts(graph, goal, equipment, self._registered)
         host = GraphHost(
             check_name("graph id", graph_id),
@@ -243,6 +250,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
             self._state = move(self._state, RunState.STARTING)
             try:
                 async with AsyncExitStack() as stack:
+                    stack.push_async_callback(self._equipment.models.aclose)
                     self._open = await stack.enter_async_context(
                         open_running(self, self._placement)
                     )
@@ -314,6 +322,16 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
     def state_manager(self) -> SharedStateManager:
         """The shared state."""
         return self._state_manager
+
+    @property
+    def tool_executor(self) -> Callable[..., Any] | None:
+        """What runs the calls of tools."""
+        return self._equipment.tool_executor
+
+    def tool_servers(self) -> list[ServerView]:
+        """Return how its MCP servers are; while it does not run they are stopped."""
+        servers = self._open.servers if self._open else servers_of(self.tool_executor)
+        return servers.views() if servers else []
 
     @property
     def storage(self) -> ConcurrentStorage:

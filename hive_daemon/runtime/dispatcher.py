@@ -46,6 +46,9 @@ class Lane(Protocol):
     def goes_on(self, execution_id: str) -> None:
         """Take note that an execution that was put away is queued again."""
 
+    async def check_graph(self, execution_id: str, *, accepts_change: bool = False) -> str:
+        """Raise GraphChanged if an execution may not go on in the graph as it is; return that graph's hash."""
+
     def ordered(self, execution_id: str, reason: str) -> None:
         """Carry out a cancellation that the store has taken, if the execution is one of its own."""
 

@@ -14,11 +14,10 @@ from hive_daemon.graph.facts import (
     ExecutionPaused,
     Fact,
 )
-from hive_daemon.graph.memory import ROOT
 from hive_daemon.ids import session_of
 from hive_daemon.runtime.encoding import clean, loads, show
 from hive_daemon.runtime.execution import StopReason
-from hive_daemon.runtime.patches import restored
+from hive_daemon.runtime.resume_state import left_by
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.values import ExecutionRow
@@ -153,28 +152,17 @@ def unfinished(execution_id: str, *, is_running: bool) -> ExecutionResult:
 async def result_from(store: Store, row: ExecutionRow) -> ExecutionResult:
     """Return the result of an execution that stopped, with a session state that is enough to go on from."""
     result = result_of(row)
-    if row.status is ExecutionStatus.COMPLETED or not row.steps:
+    if row.status is ExecutionStatus.COMPLETED:
         return result
     try:
-        kept = await store.sessions.restore(row.execution_id)
+        state = (await left_by(store, row)).whole
     except ExecutionNotFound:
         # Somebody pruned it meanwhile: what the row says is all there is.
         return result
-    if kept is None:
-        return result
-    known = restored(kept)
-    more: dict[str, Any] = {
-        "memory": known.memory.read([ROOT]),
-        "execution_path": known.path,
-        "node_visit_counts": dict(known.state.visits),
-        "walk": known.state.to_json(),
-    }
-    place = result.paused_at or row.node_id
-    if place:
-        more["paused_at" if row.status.is_parked else "resume_from"] = place
-    if known.memory.layers:
-        more["branch_writes"] = [list(w) for w in known.memory.writes() if w.scope != ROOT]
-    result.session_state.update(more)
+    if row.status.is_parked:
+        place = state.pop("resume_from", None)
+        state["paused_at"] = result.paused_at or place
+    result.session_state = {**result.session_state, **state}
     return result
 
 

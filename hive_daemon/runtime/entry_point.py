@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import AsyncEntryPointSpec
+from hive_daemon.graph.input_policy import InputPolicy, OnInput
 from hive_daemon.ids import is_name
+from hive_daemon.llm.wish import Wish
+from hive_daemon.tools.policy import ToolPolicy
 
 
 class TriggerType(StrEnum):
@@ -47,8 +50,11 @@ class EntryPointSpec:
 
     `timeout` bounds one execution in seconds. `max_resurrections` is how often an execution that failed for a reason
     that may pass is tried again from the node that failed; `recovery_attempts` how often one that took the process down
-    is (None: as the runtime says). `task` is handed to executions begun by a timer or an event. A missing `id` is the
-    entry node's; a missing `entry_node` is the graph's.
+    is (None: as the runtime says). `task` is handed to executions begun by a timer or an event. `on_input` says what
+    becomes of a question to a person; `input_default` answers it under `default`: a text, or a mapping by node id.
+    `tools` says which tool calls run (`tools.policy`). `model`, `fallbacks` and `max_tokens` go over those of the
+    agent, and a node's over them.
+    A missing `id` is the entry node's; a missing `entry_node` is the graph's.
     """
 
     id: str = ""
@@ -64,6 +70,12 @@ class EntryPointSpec:
     timeout: float | None = None
     recovery_attempts: int | None = None
     task: str = ""
+    on_input: str = OnInput.PARK
+    input_default: Any = None
+    tools: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    fallbacks: Sequence[str] | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         self.id = self.id or self.entry_node or str(self.trigger_type)
@@ -72,6 +84,22 @@ class EntryPointSpec:
     def get_isolation_level(self) -> IsolationLevel:
         """Return the isolation level. Raises ValueError for an unknown word."""
         return IsolationLevel(self.isolation_level)
+
+    @property
+    def input_policy(self) -> InputPolicy:
+        """What becomes of a question to a person. Raises ValueError for an unknown word."""
+        return InputPolicy(OnInput(self.on_input), self.input_default)
+
+    @property
+    def tool_policy(self) -> ToolPolicy:
+        """Which tool calls run. Raises ConfigError."""
+        return ToolPolicy.parse(self.tools)
+
+    @property
+    def wish(self) -> Wish:
+        """The model that its executions work with."""
+        chain = None if self.fallbacks is None else tuple(self.fallbacks)
+        return Wish(self.model, chain)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the rules themselves, as sentences."""
@@ -82,6 +110,7 @@ class EntryPointSpec:
             ("trigger_type", TriggerType),
             ("isolation_level", IsolationLevel),
             ("session", SessionChoice),
+            ("on_input", OnInput),
         ):
             value = getattr(self, attribute)
             words = [choice.value for choice in choices]
@@ -97,6 +126,10 @@ class EntryPointSpec:
             found.append(f"timeout: {self.timeout!r} must be more than 0 seconds")
         if not _is_dict(self.trigger_config):
             found.append(f"trigger_config: {self.trigger_config!r} must be a dict")
+        if self.on_input == OnInput.DEFAULT and self.input_default is None:
+            found.append("input_default: is missing, on_input: default needs an answer")
+        found.extend(_policy_problems(self.tools))
+        found.extend(_model_problems(self))
         return [f"entry point {self.id!r}: {problem}" for problem in found]
 
     @classmethod
@@ -115,6 +148,33 @@ class EntryPointSpec:
             raise ConfigError([f"entry point {self.id!r}: unknown key {key!r}" for key in unknown])
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return EntryPointSpec(**{**values, **overrides})
+
+
+def _policy_problems(tools: object) -> tuple[str, ...]:
+    if not isinstance(tools, Mapping):
+        return (f"tools: {tools!r} must be a mapping with policy and on_ask",)
+    try:
+        ToolPolicy.parse(tools)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _model_problems(spec: EntryPointSpec) -> list[str]:
+    found = []
+    if spec.model is not None and not _is_name_of_model(spec.model):
+        found.append(f"model: {spec.model!r} must be the name of a model")
+    if spec.fallbacks is not None and (
+        isinstance(spec.fallbacks, str) or not all(map(_is_name_of_model, spec.fallbacks))
+    ):
+        found.append(f"fallbacks: {spec.fallbacks!r} must be a list of names of models")
+    if spec.max_tokens is not None:
+        found.extend(_too_small("max_tokens", spec.max_tokens, 1))
+    return found
+
+
+def _is_name_of_model(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_id(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +119,10 @@ class GraphHost:
     # --- streams ----------------------------------------------------------------------------
 
     def open_streams(self, services: Services, spawner: Spawner) -> list[ExecutionStream]:
-        """Make the streams of the entry points. Raises InvalidGraph."""
+        """Make the streams of the entry points. Raises InvalidGraph, ConfigError for a faulty model."""
         parts, rules = self.parts, self._rules
         _refuse(parts, list(parts.registered))
+        self._make_models()
         topology = Topology.compile(parts.graph, parts.registered)
         made = []
         for spec in self.specs.values():
@@ -148,6 +149,15 @@ class GraphHost:
             self.streams[spec.id] = ExecutionStream(setup, services, spawner)
             made.append(self.streams[spec.id])
         return made
+
+    def _make_models(self) -> None:
+        """Make the providers that entry points and nodes name, for a faulty one to be known now. Raises ConfigError."""
+        equipment = self.parts.equipment
+        for spec in self.specs.values():
+            own = equipment.model_of(spec)
+            for node in self.parts.graph.nodes:
+                if node.model is not None:
+                    equipment.models.named(replace(spec.wish, model=node.model), own)
 
     def forget_streams(self) -> None:
         """Let go of the streams: they have come to rest."""

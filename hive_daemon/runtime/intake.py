@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from hive_daemon.errors import AlreadyRegistered, EntryPointNotFound, IllegalMove, InvalidInput
+from hive_daemon.graph.resumption import ACCEPTS_CHANGE, check_state
 from hive_daemon.ids import check_session_id, new_session_id, new_trace_id, session_of
 from hive_daemon.runtime.encoding import dumps
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.session_binding import (
+    RESUMABLE,
     Binding,
     Continue,
     GoOn,
@@ -47,8 +49,9 @@ class Call:
 
     `session_id` (or `resume_session_id` in `session_state`) names the session to continue; `joins` binds it to a live
     session instead. `source` says who calls; `causation` names the entry points whose events led here. `replaces`
-    cancels what the stream runs, as a stream with one slot always does. `idempotency_key` makes the execution that
-    begins unique; going on with one that was put away begins none.
+    cancels what the stream runs, as a stream with one slot always does. `gives_up` makes the session's next execution
+    begin although its last one was put away, which is cancelled. `idempotency_key` makes the execution that begins
+    unique; going on with one that was put away begins none.
     """
 
     input_data: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +67,7 @@ class Call:
     causation: tuple[str, ...] = ()
     priority: int | None = None
     replaces: bool = False
+    gives_up: bool = False
 
     @property
     def names_session(self) -> str:
@@ -74,6 +78,11 @@ class Call:
     def handed_in(self) -> dict[str, Any]:
         """The session state without what names the session."""
         return {k: v for k, v in self.session_state.items() if k not in _OWN}
+
+    @property
+    def accepts_change(self) -> bool:
+        """Whether the session may go on in a graph that was changed."""
+        return bool(self.session_state.get(ACCEPTS_CHANGE))
 
     @classmethod
     def of(
@@ -164,7 +173,7 @@ class Intake:
     async def submit(self, call: Call, send: Send | None = None) -> Submitted | None:
         """Accept a call; durable on return. `send` submits instead of the queue; None if it submitted nothing.
 
-        Raises InvalidInput, EntryPointNotFound, IdempotencyConflict, StorageFull, StorageUnavailable.
+        Raises InvalidInput, EntryPointNotFound, GraphChanged, IdempotencyConflict, StorageFull, StorageUnavailable.
         """
         send = send or self._services.store.queue.submit
         if not self._replaces(call):
@@ -201,6 +210,8 @@ class Intake:
             raise InvalidInput(f"session {session_id} belongs to agent {rows[0].agent}")
         known = _known(rows[0]) if rows else None
         others = tuple(self.open_executions()) if replaced is not None else ()
+        if known is not None and known.status in RESUMABLE and call.gives_up:
+            return Continue(session_id, Beginning(call.handed_in), (*others, known.execution_id))
         return bind_named(session_id, call.handed_in, call.input_data, known, others)
 
     async def _place(self, call: Call, binding: Binding, send: Send) -> Submitted | None:
@@ -208,8 +219,10 @@ class Intake:
             case GoOn():
                 return await self._go_on(call, binding, send)
             case NewSession():
+                check_state(self._setup.topology, binding.beginning.session_state)
                 return await self._begin_session(call, binding, send)
             case Continue(session_id, beginning, replaces):
+                check_state(self._setup.topology, beginning.session_state)
                 submission = self._submission(call, session_id, beginning)
                 continued = replace(submission, is_new_session=False, replaces=replaces)
                 return await self._send(continued, send)
@@ -228,7 +241,11 @@ class Intake:
                 f"{name} belongs to the entry point {binding.lane}, which is not here any more",
                 hint="bring the entry point back, then go on with the session",
             )
-        state = None if binding.beginning is None else binding.beginning.encode() or b"{}"
+        graph_hash = await lane.check_graph(name, accepts_change=call.accepts_change)
+        beginning = binding.beginning
+        if call.accepts_change and beginning is not None:
+            beginning = replace(beginning, accepted_graph=graph_hash)
+        state = None if beginning is None else beginning.encode() or b"{}"
         for other in binding.replaces:
             await services.store.inbox.cancel(other, f"replaced by {name}")
             self._stage.replaced((other,), name)

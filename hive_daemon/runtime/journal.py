@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hive_daemon.errors import Fenced, HiveError, InvalidInput
@@ -37,6 +37,7 @@ from hive_daemon.runtime.endings import (
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.runtime.patches import PatchBook, Restored, waiting_at
 from hive_daemon.runtime.pen import Pen
+from hive_daemon.runtime.resume_state import meant_for
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import Checkpoint, Ending, StateWrite, StepCommit
 
@@ -128,9 +129,9 @@ class ExecutionJournal:
 
     # --- what the performer uses ------------------------------------------------------------
 
-    def go_on(self, kept: Restored, graph_hash: str) -> None:
-        """Write on from where an earlier process, or an earlier claim, left off."""
-        self._book = kept.book(graph_hash)
+    def go_on(self, kept: Restored) -> None:
+        """Write on from where an earlier process, or an earlier claim, left off; in its graph until `open`."""
+        self._book = kept.book(kept.graph_hash)
         self._totals = kept.totals
         self._execution.step = Step(kept.state, kept.memory)
 
@@ -173,13 +174,13 @@ class ExecutionJournal:
             try:
                 await self._settle()
                 if self._execution.result is None:
-                    await self._write((verdict.fact,), broken=self._broken_off(verdict))
+                    await self._write((verdict.fact,), broken=await self._broken_off(verdict))
             except Fenced:
                 raise
             except HiveError as error:
                 logger.warning("what was to be written last is refused", extra={"why": str(error)})
                 self._held, self._noted, self._taken = None, [], ()
-                await self._write((verdict.fact,), broken=self._broken_off(verdict))
+                await self._write((verdict.fact,), broken=await self._broken_off(verdict))
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -318,11 +319,17 @@ class ExecutionJournal:
             return None
         return most
 
-    def _broken_off(self, verdict: Verdict) -> ExecutionResult:
-        claim, path = self._claim, tuple(self._book.path)
-        standing = Standing(claim.execution_id, claim.session_id, self._totals, path)
-        step = self._execution.step or Step(WalkState(), Memory())
-        return broken_off(to_result(step, standing), verdict)
+    async def _broken_off(self, verdict: Verdict) -> ExecutionResult:
+        """Return the result of an execution that is ended where it stands; one without a step may still begin."""
+        claim, path, step = self._claim, tuple(self._book.path), self._execution.step
+        standing = Standing(
+            claim.execution_id, claim.session_id, self._totals, path, self._book.graph_hash
+        )
+        result = broken_off(to_result(step or Step(WalkState(), Memory()), standing), verdict)
+        if step is not None:
+            return result
+        left = await meant_for(self._desk.store, claim)
+        return replace(result, session_state=left.whole | standing.names)
 
 
 def _ending_of(result: ExecutionResult, waiting: bytes | None = None) -> Ending:

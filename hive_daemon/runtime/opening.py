@@ -15,22 +15,19 @@ from hive_daemon.graph.facts import (
     Fact,
 )
 from hive_daemon.graph.journal import Totals
-from hive_daemon.graph.memory import ROOT
-from hive_daemon.graph.resumption import answers_in, check_nodes, first_step
-from hive_daemon.graph.topology import EVENT_KEY
+from hive_daemon.graph.resumption import answers_in, asking_nodes, check_graph, first_step
 from hive_daemon.graph.walk import resume
-from hive_daemon.graph.walk_state import OutcomeKind, Phase, Step, WalkState
+from hive_daemon.graph.walk_state import Phase, Step, WalkState
 from hive_daemon.runtime.encoding import loads
-from hive_daemon.runtime.patches import PatchBook, Restored, restored
+from hive_daemon.runtime.patches import PatchBook, Restored
+from hive_daemon.runtime.resume_state import memory_left
 from hive_daemon.runtime.session_state import Beginning
 from hive_daemon.runtime.stream_setup import StreamSetup
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import Store
-from hive_daemon.storage.values import Claim, ExecutionFilter, InboxItem
+from hive_daemon.storage.values import Claim, InboxItem
 
 logger = logging.getLogger(__name__)
-
-PAGE = 50
 
 _GOES_ON = ("walk", "paused_at", "resume_from")
 """What a session state holds that says where to go on; without any of it an execution begins anew."""
@@ -66,7 +63,7 @@ async def open_walk(
 ) -> Opening:
     """Return how a claimed execution begins; `kept` is where it stood, None if it has taken no step.
 
-    Raises InvalidInput if it cannot go on in this graph.
+    Raises InvalidInput for a session state that cannot be read, GraphChanged if it may not go on in this graph.
     """
     if kept is not None:
         return _go_on(claim, kept, setup)
@@ -80,20 +77,23 @@ async def open_walk(
     facts: list[Fact] = [ExecutionStarted(None, inputs)]
     if goes_on:
         facts.append(ExecutionResumed(_place(step.state), "it goes on where another left off"))
-    path = [str(node) for node in state.get("execution_path") or ()] if goes_on else []
-    book = PatchBook(path, setup.topology.graph_hash)
-    return Opening(replace(step, facts=(*facts, *step.facts)), Totals(), book)
+    # What was walked before belongs to the first move: only what a move holds is kept.
+    walked = [str(node) for node in state.get("execution_path") or ()] if goes_on else []
+    first = replace(step, facts=(*facts, *step.facts), path=(*walked, *step.path))
+    return Opening(first, Totals(), PatchBook([], setup.topology.graph_hash))
 
 
 def _go_on(claim: Claim, kept: Restored, setup: StreamSetup) -> Opening:
     topology = setup.topology
-    check_nodes(topology, kept.state)
-    if kept.graph_hash and kept.graph_hash != topology.graph_hash:
+    beginning = Beginning.decode(claim.state)
+    accepts = beginning.accepted_graph == topology.graph_hash
+    check_graph(topology, kept.state, kept.graph_hash, accepts_change=accepts)
+    if kept.graph_hash not in ("", topology.graph_hash):
         logger.warning(
-            "the graph was changed while an execution was put away, it goes on in the new one",
+            "an execution goes on in a changed graph, as somebody accepted",
             extra={"before": kept.graph_hash, "now": topology.graph_hash},
         )
-    inputs = Beginning.decode(claim.state).said_at(claim.seq)
+    inputs = beginning.said_at(claim.seq)
     answers, used = _answers(claim.inbox, kept.state, inputs)
     step = resume(topology, kept.state, kept.memory, inputs=inputs, answers=answers)
     facts = (
@@ -117,7 +117,7 @@ def _answers(
     What was said to no node in particular answers the first question. The input of a resume answers those that nobody
     else did.
     """
-    asking = _asking(state)
+    asking = asking_nodes(state)
     answers: dict[str, str] = {}
     used: set[int] = set()
     for node in asking:
@@ -128,15 +128,6 @@ def _answers(
             used.update(item.id for item in said)
     left = tuple(branch for branch in state.branches if branch.node not in answers)
     return {**answers_in(replace(state, branches=left), inputs), **answers}, used
-
-
-def _asking(state: WalkState) -> list[str]:
-    """Return the nodes that wait for a person."""
-    return [
-        branch.node
-        for branch in state.branches
-        if branch.phase is Phase.PARKED and branch.parked is not OutcomeKind.PAUSED
-    ]
 
 
 def _how(claim: Claim, kept: Restored, most: int) -> tuple[Fact, ...]:
@@ -151,26 +142,3 @@ def _place(state: WalkState) -> str | None:
     return next(
         (branch.node for branch in state.branches if branch.phase is not Phase.FAILED), None
     )
-
-
-async def memory_left(store: Store, claim: Claim) -> dict[str, Any]:
-    """Return the memory that the session's main executions before this one left.
-
-    It is that of the last one that took a step; the event that set it off was its own.
-    """
-    before: int | None = None
-    while True:
-        rows = await store.executions.query(
-            ExecutionFilter(session_id=claim.session_id, before=before, limit=PAGE)
-        )
-        for row in rows:
-            if row.ordinal >= claim.ordinal or row.is_joined or not row.seq:
-                continue
-            left = await store.sessions.restore(row.execution_id)
-            if left is not None:
-                memory = restored(left).memory.read([ROOT])
-                memory.pop(EVENT_KEY, None)
-                return memory
-        if len(rows) < PAGE:
-            return {}
-        before = rows[-1].n

@@ -15,6 +15,7 @@ from hive_daemon.graph.journal import Move, Totals
 from hive_daemon.graph.memory import Memory, Write
 from hive_daemon.graph.walk_state import OutcomeKind, Phase, WalkState
 from hive_daemon.runtime.encoding import dumps, loads, show
+from hive_daemon.spending import Spending
 from hive_daemon.storage.values import Checkpoint, CheckpointKind, Restore
 
 SNAPSHOT_OVER = 8_192
@@ -103,11 +104,15 @@ def restored(kept: Restore) -> Restored:
         state=state,
         memory=memory.apply((), live),
         path=path,
-        totals=Totals(**walk.get("totals", {})),
+        totals=_totals(walk.get("totals", {})),
         graph_hash=walk.get("graph_hash", ""),
         full_size=full,
         patched_size=sum(later),
     )
+
+
+def _totals(kept: Mapping[str, Any]) -> Totals:
+    return Totals(**{**kept, **Spending.of(kept).to_json()})
 
 
 def _encode(writes: Any, path: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from hive_daemon.graph import facts
+from hive_daemon.graph import facts, model_facts
 from hive_daemon.runtime.events import EventType
 
 _NOT_OF_EXECUTIONS: Mapping[EventType, tuple[str, ...]] = {
@@ -24,7 +24,12 @@ _NOT_OF_EXECUTIONS: Mapping[EventType, tuple[str, ...]] = {
 
 
 def _of_facts() -> dict[EventType, tuple[str, ...]]:
-    made = [kind for kind in vars(facts).values() if isinstance(kind, type)]
+    made = [
+        kind
+        for module in (facts, model_facts)
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+    ]
     return {
         EventType(fact.kind): tuple(f.name for f in fields(fact) if f.name != "node_id")
         for fact in made

@@ -21,6 +21,7 @@ from hive_daemon.runtime.patches import restored
 from hive_daemon.runtime.sharing import sharing_for
 from hive_daemon.runtime.stream_setup import StreamSetup
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.tools.policy import ToolRights
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class ExecutionRun:
         claim, setup = self.execution.claim, self.setup
         kept = None if claim.restore is None else restored(claim.restore)
         if kept is not None:
-            journal.go_on(kept, setup.topology.graph_hash)
+            journal.go_on(kept)
         if self.execution.stop_reason is not StopReason.NONE:
             raise asyncio.CancelledError
         if self._is_exhausted:
@@ -124,7 +125,9 @@ class ExecutionRun:
         equipment = setup.equipment
         given = Given(
             goal=setup.goal,
-            llm=equipment.llm,
+            llm=equipment.model_of(setup.spec),
+            models=equipment.models,
+            wish=setup.spec.wish,
             tools=equipment.tools_by_name,
             tool_executor=equipment.tool_executor,
             runtime=equipment.runtime,
@@ -133,9 +136,11 @@ class ExecutionRun:
             stream_id=setup.stream_id,
             accounts_prompt=equipment.accounts_prompt,
             data_dir=str(setup.directory / "sessions" / execution.session_id / "data"),
-            max_tokens=equipment.max_tokens,
+            max_tokens=setup.spec.max_tokens or equipment.max_tokens,
             record_prefix=execution.record_prefix,
             take_injected=journal.take_injected,
+            on_question=setup.spec.input_policy,
+            tool_rights=ToolRights(setup.spec.tool_policy, execution.claim.source),
         )
         runner = NodeRunner(setup.topology, setup.nodes, journal, given, clock, execution.pause)
         keys = setup.graph.memory_keys

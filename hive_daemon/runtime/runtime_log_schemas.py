@@ -54,7 +54,10 @@ class RunSummaryLog(_Record):
     nodes_executed: list[str] = Field(default_factory=list)
     node_path: list[str] = Field(default_factory=list)
     total_input_tokens: int = 0
+    total_cached_tokens: int = 0
     total_output_tokens: int = 0
+    total_reasoning_tokens: int = 0
+    total_cost_usd: float | None = None
     needs_attention: bool = False
     attention_reasons: list[str] = Field(default_factory=list)
     started_at: str = ""
@@ -93,7 +96,10 @@ class NodeDetail(_Record):
     tool_call_count: int = 0
     tokens_used: int = 0
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
     attempt: int = 1
     accept_count: int = 0
     retry_count: int = 0

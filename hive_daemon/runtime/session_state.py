@@ -16,13 +16,15 @@ class Beginning:
 
     `session_state` is what a caller handed in; `carries_memory` asks for the memory that the session's last main
     execution left. `resume_input` is what somebody says to a walk that was put away after its step `after_seq`: once
-    it has taken a further step it has heard that.
+    it has taken a further step it has heard that. `accepted_graph` is the hash of a changed graph that somebody accepts
+    for it.
     """
 
     session_state: Mapping[str, Any] = field(default_factory=dict)
     carries_memory: bool = False
     resume_input: Mapping[str, Any] = field(default_factory=dict)
     after_seq: int = 0
+    accepted_graph: str = ""
 
     def encode(self) -> bytes | None:
         """Return the value as the store keeps it; None for a plain beginning. Raises InvalidInput."""
@@ -35,6 +37,8 @@ class Beginning:
             packed["resume_input"] = dict(self.resume_input)
         if self.after_seq:
             packed["after_seq"] = self.after_seq
+        if self.accepted_graph:
+            packed["accepted_graph"] = self.accepted_graph
         try:
             return dumps(packed) if packed else None
         except TypeError as error:

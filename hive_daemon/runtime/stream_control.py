@@ -6,9 +6,11 @@ import asyncio
 
 from hive_daemon.errors import ExecutionNotFound
 from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.graph.resumption import check_graph
 from hive_daemon.ids import session_of
 from hive_daemon.runtime.endings import result_from, unfinished
 from hive_daemon.runtime.execution import Execution, StopReason
+from hive_daemon.runtime.patches import restored
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stream_view import ASKING, StreamView
 from hive_daemon.status import ExecutionStatus
@@ -119,12 +121,25 @@ class StreamControl(StreamView):
         self._results.drop(execution_id)
         self._intake.again(execution_id, session_of(execution_id))
 
+    async def check_graph(self, execution_id: str, *, accepts_change: bool = False) -> str:
+        """Raise GraphChanged if an execution may not go on in the graph as it is; return that graph's hash."""
+        topology = self.setup.topology
+        kept = await self._services.store.sessions.restore(execution_id)
+        if kept is not None:
+            known = restored(kept)
+            check_graph(topology, known.state, known.graph_hash, accepts_change=accepts_change)
+        return topology.graph_hash
+
     # --- speaking ---------------------------------------------------------------------------
 
     async def inject_input(self, node_id: str, content: str, key: str = "") -> bool:
-        """Say something to a node that waits for it, or that runs; say whether there is one."""
+        """Say something to a node that waits for it, or that runs; say whether there is one.
+
+        Raises GraphChanged if what waits may not go on in the graph as it is.
+        """
         for execution_id, (status, node) in self._parked.items():
             if node == node_id and status in ASKING:
+                await self.check_graph(execution_id)
                 inbox = self._services.store.inbox
                 injected = await inbox.inject(session_of(execution_id), node_id, content, key)
                 if injected.woke and injected.execution_id == execution_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.graph.node_set import NodeSet
 from hive_daemon.graph.topology import Topology
+from hive_daemon.llm.models import Models, OneModel
 from hive_daemon.llm.provider import LLMProvider
 from hive_daemon.llm.values import Tool, ToolExecutor
 from hive_daemon.runtime.entry_point import EntryPointSpec, IsolationLevel
 from hive_daemon.runtime.shared_state import SharedStateManager
+from hive_daemon.tools.registry import OwnedExecutor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,24 @@ class Equipment:
     accounts_prompt: str = ""
     max_tokens: int = 4096
     runtime: Any = None
+    models: Models = field(default_factory=OneModel)
+
+    def model_of(self, spec: EntryPointSpec) -> LLMProvider:
+        """Return what the executions of an entry point work with. Raises ConfigError."""
+        return self.models.named(spec.wish, self.llm)
 
     @property
     def tools_by_name(self) -> dict[str, Tool]:
         """The tools, by name."""
         return {tool.name: tool for tool in self.tools}
+
+    def for_graph(self, graph: GraphSpec) -> Equipment:
+        """Return it for the nodes of a graph, with the tools that they name from the executor's own registry."""
+        tools = self.tools
+        if isinstance(self.tool_executor, OwnedExecutor):
+            wanted = [name for node in graph.nodes for name in node.tools]
+            tools = self.tool_executor.registry.equip(wanted, tools)
+        return replace(self, tools=tools, max_tokens=graph.max_tokens or 4096)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,10 @@ class SessionMetrics(_Lenient):
     decision_count: int = 0
     problem_count: int = 0
     total_input_tokens: int = 0
+    total_cached_tokens: int = 0
     total_output_tokens: int = 0
+    total_reasoning_tokens: int = 0
+    total_cost_usd: float | None = None
     nodes_executed: list[str] = Field(default_factory=list)
     edges_traversed: list[str] = Field(default_factory=list)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import CheckpointRow
 
@@ -92,8 +93,7 @@ class Chronicle:
     walk: bytes | None = None
     nodes: list[str] = field(default_factory=list)
     edges: dict[str, None] = field(default_factory=dict)
-    input_tokens: int = 0
-    output_tokens: int = 0
+    told: Spending = NO_CALLS
     latency_seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
     result: Mapping[str, Any] | None = None
@@ -136,6 +136,15 @@ class Chronicle:
         """What the last checkpoint says of the walk."""
         fields: Mapping[str, Any] = orjson.loads(self.walk) if self.walk else {}
         return fields
+
+    @property
+    def spending(self) -> Spending:
+        """What its model calls came to: by its result, else by its last checkpoint, else by what its nodes told."""
+        totals = self.walk_fields.get("totals")
+        for kept in (self.outcome, totals):
+            if kept and "input_tokens" in kept:
+                return Spending.of(kept)
+        return self.told
 
     @property
     def quality(self) -> str:

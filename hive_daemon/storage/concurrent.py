@@ -175,7 +175,7 @@ def _run_of(chronicle: Chronicle) -> Run:
         else datetime.fromtimestamp(chronicle.ended_at, UTC),
         status=_STATUSES.get(chronicle.status, RunStatus.RUNNING),
         metrics=RunMetrics(
-            total_tokens=chronicle.input_tokens + chronicle.output_tokens,
+            total_tokens=chronicle.spending.input_tokens + chronicle.spending.output_tokens,
             total_latency_ms=round(chronicle.latency_seconds * 1000),
             nodes_executed=list(dict.fromkeys(chronicle.nodes)),
             edges_traversed=list(chronicle.edges),

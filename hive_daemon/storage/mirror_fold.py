@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
+from hive_daemon.spending import Spending
 from hive_daemon.storage.chronicle import Chronicle, SessionIdentity, shown_checkpoint
 from hive_daemon.storage.session_logs import DETAILS, TOOLS, line_of, node_record, tool_record
 from hive_daemon.storage.values import (
@@ -130,8 +131,7 @@ def fold_rows(
 def _fold_node(chronicle: Chronicle, event: StoredEvent) -> Line:
     record = node_record(chronicle.identity, event)
     chronicle.nodes.append(event.node_id or "")
-    chronicle.input_tokens += record["input_tokens"]
-    chronicle.output_tokens += record["output_tokens"]
+    chronicle.told = chronicle.told.plus(Spending.of(record))
     chronicle.latency_seconds += record["duration_seconds"]
     if record["needs_attention"]:
         chronicle.note_attention(event.node_id, record["attention_reasons"])

@@ -31,6 +31,7 @@ def summary_record(chronicle: Chronicle) -> dict[str, Any]:
     """Return the L1 record of an execution: how it went, in one object."""
     identity = chronicle.identity
     outcome = chronicle.outcome
+    spending = chronicle.spending
     seconds = chronicle.duration_seconds
     reasons = list(chronicle.reasons)
     if chronicle.has_failed:
@@ -53,8 +54,11 @@ def summary_record(chronicle: Chronicle) -> dict[str, Any]:
         "nodes_executed": chronicle.nodes,
         "node_path": outcome.get("path", chronicle.path),
         "total_nodes_executed": len(chronicle.nodes),
-        "total_input_tokens": chronicle.input_tokens,
-        "total_output_tokens": chronicle.output_tokens,
+        "total_input_tokens": spending.input_tokens,
+        "total_cached_tokens": spending.cached_tokens,
+        "total_output_tokens": spending.output_tokens,
+        "total_reasoning_tokens": spending.reasoning_tokens,
+        "total_cost_usd": spending.cost_usd,
         "execution_quality": chronicle.quality,
         "needs_attention": bool(reasons),
         "attention_reasons": reasons,

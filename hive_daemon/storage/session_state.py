@@ -50,7 +50,7 @@ def is_resumable_status(word: str) -> bool:
 def state_json(chronicle: Chronicle) -> bytes:
     """Render `state.json`."""
     identity = chronicle.identity
-    outcome = chronicle.outcome
+    outcome, spending = chronicle.outcome, chronicle.spending
     newest = chronicle.checkpoints[-1].name if chronicle.checkpoints else None
     is_resumable = chronicle.status in _RESUMABLE
     return _document(
@@ -84,8 +84,11 @@ def state_json(chronicle: Chronicle) -> bytes:
             "metrics": {
                 "decision_count": 0,
                 "problem_count": 0,
-                "total_input_tokens": chronicle.input_tokens,
-                "total_output_tokens": chronicle.output_tokens,
+                "total_input_tokens": spending.input_tokens,
+                "total_cached_tokens": spending.cached_tokens,
+                "total_output_tokens": spending.output_tokens,
+                "total_reasoning_tokens": spending.reasoning_tokens,
+                "total_cost_usd": spending.cost_usd,
                 "nodes_executed": list(dict.fromkeys(chronicle.nodes)),
                 "edges_traversed": list(chronicle.edges),
             },
@@ -105,7 +108,7 @@ def state_json(chronicle: Chronicle) -> bytes:
 def _progress(chronicle: Chronicle) -> dict[str, Any]:
     """What the result says, and before there is one, what the walk says."""
     outcome, walk, retries = chronicle.outcome, chronicle.walk_fields, chronicle.retries
-    tokens = chronicle.input_tokens + chronicle.output_tokens
+    tokens = chronicle.spending.input_tokens + chronicle.spending.output_tokens
     session_state = outcome.get("session_state") or {}
     failed_at = chronicle.node_id if chronicle.has_failed else None
     return {

@@ -30,7 +30,7 @@ _OUTSIDE = (ConnectionError, TimeoutError)
 tell them from others."""
 
 
-class ToolOverdue(HiveError):
+class ToolOverdue(HiveError, TimeoutError):
     """The tool gave no result in time."""
 
     code = "tool_overdue"
@@ -90,8 +90,9 @@ class RegistryExecutor:
     of the caller, each call within its time (`timeout_seconds` of the tool, else of the registry). Elsewhere (in a
     worker thread, in a program without a loop) it runs a plain function there and then and answers with the result.
 
-    What goes wrong is a result with `is_error`; only a tool's ConnectionError and TimeoutError are raised. A thread
-    cannot be stopped: a cancelled call is waited for until its time is over.
+    What goes wrong is a result with `is_error`; only ConnectionError and TimeoutError of a tool are raised. A thread
+    cannot be stopped: a cancelled call is waited for until its time is over. A tool that would end the process, by
+    SystemExit, fails its call.
     """
 
     tools: Mapping[str, RegisteredTool]
@@ -110,22 +111,28 @@ class RegistryExecutor:
 
     def __call__(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
         """Run one call."""
-        return self.run(use) if _is_on_loop() else self._run_here(use)
+        return self._run_in_time(use) if _is_on_loop() else self._run_here(use)
 
     async def run(self, use: ToolUse) -> ToolResult:
-        """Run one call on the event loop. Raises ConnectionError, TimeoutError."""
+        """Run one call on the event loop. Raises ConnectionError, TimeoutError, ToolOverdue if its time was over."""
         return await _told(use, self._answer(use))
+
+    async def _run_in_time(self, use: ToolUse) -> ToolResult:
+        try:
+            return await self.run(use)
+        except ToolOverdue as error:
+            return _failed(use, error)
 
     def _run_here(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
         try:
             entry = self._entry(use.name)
             if entry.is_async:
-                return self.run(use)
+                return self._run_in_time(use)
             answer = entry.begin(use)
             return _told(use, answer) if inspect.isawaitable(answer) else result_of(use, answer)
         except _OUTSIDE:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
             return _failed(use, error)
 
@@ -173,7 +180,7 @@ async def _told(use: ToolUse, answer: Awaitable[Any]) -> ToolResult:
         return result_of(use, await answer)
     except _OUTSIDE:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
         return _failed(use, error)
 
@@ -190,7 +197,7 @@ def result_of(use: ToolUse, answer: Any) -> ToolResult:
     return ToolResult(use.id, json.dumps(answer, ensure_ascii=False, default=str))
 
 
-def _failed(use: ToolUse, error: Exception) -> ToolResult:
+def _failed(use: ToolUse, error: BaseException) -> ToolResult:
     text = redactor().redact_head(str(error), ERROR_CHARS)
     if not isinstance(error, HiveError):
         text = f"{use.name} failed: {type(error).__name__}: {text}"

@@ -13,6 +13,9 @@ _execution_context: ContextVar[dict[str, Any] | None] = ContextVar(
 Tools of agent folders import it by this name from `framework.runner.tool_registry`.
 """
 
+idempotency_key: ContextVar[str] = ContextVar("hive_idempotency_key", default="")
+"""Inside a tool call: its key, `{execution}:{node}:{visit}:{call_no}`, the same when the run goes on after a crash."""
+
 
 def execution_context() -> dict[str, Any]:
     """Return a copy of what is set, empty outside an execution."""

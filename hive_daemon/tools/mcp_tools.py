@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hive_daemon.errors import HiveError, InvalidInput
-from hive_daemon.graph.tool_calls import idempotency_key
 from hive_daemon.llm.values import Tool, ToolResult
 from hive_daemon.tasks import to_thread
 from hive_daemon.tools.calling import RegisteredTool
-from hive_daemon.tools.context import execution_context
+from hive_daemon.tools.context import execution_context, idempotency_key
 from hive_daemon.tools.data_files import DataFiles
 from hive_daemon.tools.mcp_link import ServerLink
 from hive_daemon.tools.mcp_values import Attachment, OfferedTool

@@ -120,6 +120,27 @@ NO_POLICY = ToolPolicy()
 """Every call runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class ToolRights:
+    """What the tools of one execution may do: the rules of its entry point, and what began it."""
+
+    policy: ToolPolicy = NO_POLICY
+    trigger: str = ""
+
+    def ruling(self, tool: str, arguments: Mapping[str, Any]) -> Ruling:
+        """Say what becomes of a call."""
+        return self.policy.settle(tool, arguments, self.trigger)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person may be asked about a call."""
+        return (self.policy.on_ask or on_ask_by(self.trigger)) is OnAsk.PARK
+
+
+ALL_RIGHTS = ToolRights()
+"""Every call runs, and a person may be asked."""
+
+
 def on_ask_by(trigger: str) -> OnAsk:
     """Return what becomes of asking where the entry point does not say: timers, events and webhooks have nobody."""
     return OnAsk.DENY if trigger in _UNATTENDED else OnAsk.PARK

@@ -344,12 +344,13 @@ async def test_hive_run_runs_the_folder_question_by_question(server, tmp_path):
     server.otherwise = Cast(play.parts)
     copied(play.folder, tmp_path)
     code, _, complaints = await hive(
-        tmp_path, "run", "meeting_desk", "--set", "request=somebody, sunday"
+        tmp_path, "run", "meeting_desk", "--state-dir", "s", "--set", "request=somebody, sunday"
     )
     assert code == 8, complaints
     assert " waits at node intake: Who?\n" in complaints
+    going_on = ("--state-dir", "s", "--resume", "latest")
     code, output, complaints = await hive(
-        tmp_path, "run", "meeting_desk", "--resume", "latest", "--set", "input=Ada"
+        tmp_path, "run", "meeting_desk", *going_on, "--set", "input=Ada"
     )
     assert (code, json.loads(output)["wish"]) == (0, "sunday"), complaints
 

@@ -19,7 +19,7 @@ FLOORS: list[tuple[str, int]] = [
     (r"hive_daemon\.local", PROCESS),
     (r"hive_daemon\.(config|observability)", FACES),
     (r"hive_daemon\.\w+", FOUNDATION),
-    (r"hive_daemon\.graph\.(goal|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
+    (r"hive_daemon\.graph\.(goal|constraints|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
     (
         r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text|input_policy)",
         CORE,
@@ -36,9 +36,10 @@ FLOORS: list[tuple[str, int]] = [
     (r"hive_daemon\.monitoring\.tools", FACES),
     (r"hive_daemon\.schemas\.\w+", CORE),
     (r"hive_daemon\.storage\.ports", PORTS),
-    (r"hive_daemon\.llm\.(values|stream_events|failures|provider|blocking|limits)", PORTS),
+    (r"hive_daemon\.llm\.wish", CORE),
+    (r"hive_daemon\.llm\.(values|stream_events|failures|provider|blocking|limits|models)", PORTS),
     (r"hive_daemon\.llm\.(openai_shapes|unconfigured)", PORTS),
-    (r"hive_daemon\.graph\.(journal|judge)", PORTS),
+    (r"hive_daemon\.graph\.(journal|judge|model_facts)", PORTS),
     (r"hive_daemon\.runtime\.(agent_runtime|execution_face|faces|runtime_base|running)", FACES),
     (
         r"hive_daemon\.runtime\.(runtime_config|outside|opened_services|runtime_log_store|runtime_logger)",

@@ -28,6 +28,15 @@ SESSION = "session_20260302_090000_1a2b3c4d"
 MOMENT = "2026-03-02T09:00:00.000000Z"
 
 
+NO_CALLS: Json = {
+    "input_tokens": 0,
+    "cached_tokens": 0,
+    "output_tokens": 0,
+    "reasoning_tokens": 0,
+    "cost_usd": 0.0,
+}
+
+
 def execution(id: str = SESSION, **changes: Any) -> Json:
     """A whole execution, completed unless told otherwise."""
     return {
@@ -48,6 +57,7 @@ def execution(id: str = SESSION, **changes: Any) -> Json:
         "steps": 2,
         "current_node": None,
         "path": ["parse", "report"],
+        **NO_CALLS,
         "input": {"log": "disk full"},
         "output": {"report": "all is well"},
         "error": None,
@@ -128,6 +138,7 @@ def stats(**changes: Any) -> Json:
         },
         "timers": {"count": 1, "paused": 0, "next": {"id": "ops/report", "at": MOMENT}},
         "events": {"published": 120, "dropped": 0, "last_seq": 120},
+        "model": {"calls": 0, **NO_CALLS},
         "memory_mb": 61.5,
         **changes,
     }
@@ -594,8 +605,10 @@ def _session(control: ControlServer, one: Json) -> Json:
         "current_node": latest["current_node"],
         "waiting": latest["waiting"],
         "steps": sum(other["steps"] for other in own),
+        **NO_CALLS,
         "input_tokens": 1200,
         "output_tokens": 340,
+        "cost_usd": None,
         "latest_execution": latest,
     }
 

@@ -39,6 +39,7 @@ class Says:
     reasoning: str = ""
     piece: int = 1_000
     tokens: int = 0
+    cost: float | None = None
     breaks: BaseException | None = None
 
 
@@ -95,6 +96,9 @@ class PlayedModel(LLMProvider):
             input_tokens=answer.tokens,
             output_tokens=3,
             model="played",
+            cached_tokens=answer.tokens // 2,
+            reasoning_tokens=1,
+            cost_usd=answer.cost,
         )
 
     async def acomplete(self, messages, system="", max_tokens=4096):

@@ -55,7 +55,9 @@ class World:
         await self.servers.stop()
 
     async def call(self, tool: str, **inputs: Any) -> ToolResult:
-        return await self._executor.run(ToolUse("call_1", tool, inputs))
+        answer = self._executor(ToolUse("call_1", tool, inputs))
+        assert not isinstance(answer, ToolResult)
+        return await answer
 
     def view(self, name: str = "") -> ServerView:
         views = self.servers.views()

@@ -48,7 +48,7 @@ def submit(world: World, submission: Submission) -> Submitted:
     name = execution_id(session_id, ordinal)
     world.last_row += 1
     row = new_row(world, submission, name, ordinal)
-    world.put(Entry(row, submission.lane, submission.priority, submission.state))
+    world.put(Entry(row, submission.lane, submission.priority))
     if dedupe is not None:
         until = world.now + dedupe.window_seconds
         world.dedupe[dedupe.namespace, dedupe.key] = (dedupe.body_hash, name, session_id, until)
@@ -123,7 +123,7 @@ def _take(world: World, node: str, queued: Entry) -> Claim:
         ordinal=row.ordinal,
         is_joined=row.is_joined,
         cancel_reason=row.cancel_reason,
-        state=entry.state,
+        state=row.state,
         trace_id=row.trace_id,
         was=entry.was,
         restore=restore(world, row.execution_id, None),
@@ -154,7 +154,7 @@ def requeue(world: World, name: str, state: bytes | None) -> None:
     entry = world.known(name)
     if entry.row.status not in RESUMABLE:
         raise IllegalMove(subject=name)
-    kept = entry.state if state is None else state
+    kept = entry.row.state if state is None else state
     world.wake(entry.but(state=kept, attempts=0, cancel_reason=None))
 
 

@@ -25,7 +25,7 @@ from hive_daemon.storage.values import (
 )
 
 WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
-_OF_ENTRY = frozenset(("state", "epoch", "claimed_seq", "event_seq", "heard", "owner", "was"))
+_OF_ENTRY = frozenset(("epoch", "claimed_seq", "event_seq", "heard", "owner", "was"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class Entry:
     row: ExecutionRow
     lane: str
     priority: int
-    state: bytes | None
     epoch: int = 0
     claimed_seq: int = 0
     event_seq: int = 0
@@ -204,6 +203,7 @@ def new_row(world: World, submission: Submission, name: str, ordinal: int) -> Ex
         waiting=None,
         cancel_reason=None,
         trace_id=submission.trace_id,
+        state=submission.state,
     )
 
 

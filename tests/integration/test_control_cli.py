@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.clerk import add_clerk
 from tests.fakes.control_client import SECONDS, Client
 from tests.fakes.control_host import running_host
 
@@ -195,3 +196,52 @@ async def test_a_tail_that_stops_reading_and_goes_on_has_missed_nothing(host):
     process.send_signal(2)
     await process.communicate()
     assert process.returncode == 130
+
+
+async def test_approvals_are_listed_shown_and_given(host, hive, tmp_path):
+    clerk = await add_clerk(host)
+    code, _, err = await hive("trigger", "clerk/pay", "--wait")
+    assert code == 8
+    assert "hive approvals show session_" in err
+    code, out, _ = await hive("approvals", "list")
+    (_, line) = out.splitlines()
+    assert code == 0
+    assert line.split()[1:3] == ["clerk/pay", "send"]
+    approval = line.split()[0]
+    code, out, _ = await hive("approvals", "show", approval)
+    assert out.endswith('arguments\n{\n  "to": "bob",\n  "amount": 120\n}\n')
+    edit = tmp_path / "edit.json"
+    edit.write_text('{"to": "bob", "amount": 90}')
+    code, out, err = await hive("approvals", "approve", approval, "--edit", str(edit))
+    assert (code, err) == (0, "")
+    code, out, _ = await hive("executions", "wait", out.strip())
+    assert code == 0
+    assert clerk.sent == [{"to": "bob", "amount": 90}]
+    code, _, err = await hive("approvals", "reject", approval)
+    assert code == 4
+    assert "was used with another request" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("approve", "a b"), '"a b" is not the id of an approval'),
+        (("approve", "session_2:work:x:1"), "is not the id of an approval"),
+        (("approve", "session_2", "--edit", "nowhere"), "--edit nowhere: there is no such file"),
+    ],
+)
+async def test_a_decision_that_makes_no_sense_is_not_sent(hive, words, said):
+    code, _, err = await hive("approvals", *words)
+    assert code == 2
+    assert said in err
+
+
+async def test_mcp_servers_and_their_tools_are_listed(host, hive):
+    await add_clerk(host)
+    code, out, _ = await hive("mcp", "list")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["clerk", "files", "disabled", "0", "0", "none", "-"]
+    code, out, _ = await hive("mcp", "tools", "--agent", "clerk", "--json")
+    assert [server["name"] for server in json.loads(out)["items"]] == ["files"]
+    code, _, _ = await hive("mcp", "tools", "--agent", "nobody")
+    assert code == 3

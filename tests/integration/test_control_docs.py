@@ -9,6 +9,8 @@ import pytest
 
 from hive_daemon.control.table import ENDPOINTS
 from hive_daemon.control.wire import Route
+from hive_daemon.tools.mcp_values import ServerState, ServerView, ToolView
+from tests.fakes.clerk import add_clerk
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import running_host
 
@@ -28,6 +30,8 @@ LISTS = {
     Route.EXECUTIONS: "execution",
     Route.SESSIONS: "session",
     Route.SESSION_CHECKPOINTS: "checkpoint",
+    Route.APPROVALS: "approval",
+    Route.MCP: "mcp server",
     Route.TIMERS: "timer",
     Route.TIMERS_PAUSE: "timer",
     Route.TIMERS_RESUME: "timer",
@@ -43,11 +47,13 @@ OBJECTS = {
     Route.SESSION: "session",
     Route.SESSION_RESUME: "accepted",
     Route.SESSION_INPUT: "accepted",
+    Route.APPROVAL: "approval",
+    Route.APPROVAL_DECIDE: "accepted",
     Route.DRAIN: "stats",
 }
 STREAMS = (Route.EVENTS, Route.SESSION_EVENTS)
 STATUSES = {Route.TRIGGER: 202, Route.TRIGGER_OF_AGENT: 202, Route.DRAIN: 202} | dict.fromkeys(
-    (Route.CANCEL, Route.SESSION_RESUME, Route.SESSION_INPUT), 202
+    (Route.CANCEL, Route.SESSION_RESUME, Route.SESSION_INPUT, Route.APPROVAL_DECIDE), 202
 )
 
 
@@ -75,6 +81,9 @@ SHAPES = {
         "cancellation",
         "timer",
         "pause",
+        "approval",
+        "mcp server",
+        "mcp tool",
         "agent",
         "entry point",
         "webhook",
@@ -84,6 +93,7 @@ SHAPES = {
         "timers summary",
         "next timer",
         "events summary",
+        "model summary",
         "health",
         "check",
         "event",
@@ -162,8 +172,10 @@ async def world(tmp_path):
         asking = await _run(client, "desk/ask")
         resting = await _run(client, "desk/rest")
         await client.post("/v1/timers/pause", {"ids": ["report"], "note": "n"})
+        await add_clerk(host)
+        paying = await _run(client, "clerk/pay")
         host.degrade("broken", "no nodes")
-        yield client, done, asking, resting
+        yield client, done, asking, resting, paying
 
 
 async def _run(client, address):
@@ -173,10 +185,11 @@ async def _run(client, address):
     return name
 
 
-def _path(route, done, asking, resting):
+def _path(route, done, asking, resting, paying):
     session = {Route.SESSION_RESUME: resting, Route.SESSION_INPUT: asking}.get(route, done)
     execution = asking if route is Route.CANCEL else done
     names = {"agent": "ops", "entry_point": "triage", "execution": execution, "session": session}
+    names["approval"] = paying
     used = re.findall(r"\{(\w+)\}", route.template)
     return route.path(**{name: names[name] for name in used})
 
@@ -184,7 +197,11 @@ def _path(route, done, asking, resting):
 @pytest.mark.parametrize("route", [*LISTS, *OBJECTS], ids=lambda route: route.name)
 async def test_every_answer_has_exactly_the_documented_fields(world, route):
     client, *names = world
-    body = {"text": "yes"} if route is Route.SESSION_INPUT else None
+    bodies = {
+        Route.SESSION_INPUT: {"text": "yes"},
+        Route.APPROVAL_DECIDE: {"decision": "approve"},
+    }
+    body = bodies.get(route)
     reply = await client.ask(route.method, _path(route, *names), body)
     assert reply.status == STATUSES.get(route, 200), reply.content
     if route in OBJECTS:
@@ -196,7 +213,13 @@ async def test_every_answer_has_exactly_the_documented_fields(world, route):
         assert_shaped(item, LISTS[route], listed=True)
 
 
-@pytest.mark.parametrize("which", [1, 2])
+def test_a_tool_of_a_server_is_shown_as_documented():
+    tools = (ToolView("read", "Read."),)
+    server = ServerView("files", "stdio", "files", ServerState.READY, tools=tools, starts=1)
+    assert_shaped({"agent": "desk", **server.to_json()}, "mcp server")
+
+
+@pytest.mark.parametrize("which", [1, 2, 3])
 async def test_what_waits_is_shown_as_documented(world, which):
     client, *names = world
     execution = (await client.get(f"/v1/executions/{names[which]}")).json

@@ -303,6 +303,17 @@ def test_a_run_that_pauses_goes_on_after_its_pause_node(ended, tmp_path):
     assert (code, json.loads(output)["y"]) == (0, "1, go")
 
 
+def test_a_graph_that_was_changed_is_refused_until_somebody_accepts_it(ended, desk):
+    ended("review_desk", "--set", "topic=cats")
+    source = (desk / "agent.py").read_text()
+    (desk / "agent.py").write_text(source.replace("priority=2", "priority=3"))
+    going_on = ("review_desk", "--resume", "latest", "--set", "input=yes")
+    code, _, complaints = ended(*going_on)
+    assert (code, "graph" in complaints) == (4, True)
+    code, output, _ = ended(*going_on, "--accept-changed-graph")
+    assert (code, json.loads(output)["published"]) == (0, "cats, draft 1 (yes)")
+
+
 def test_a_completed_session_is_not_gone_on_with(ended, agent):
     ended("agent")
     code, _, complaints = ended("agent", "--resume", "latest")
@@ -504,3 +515,54 @@ def read_until(stream, end):
         assert piece, text
         text += piece
     return text
+
+
+# --- approvals ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talker(tmp_path, monkeypatch):
+    """An agent that must be allowed its third note; the file with its notes."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    folder = shutil.copytree(AGENTS / "talker", tmp_path / "talker", ignore=ignored)
+    policy = [{"tool": "note", "when": "args.step == 3", "action": "ask", "message": "the third"}]
+    triggers = [{"id": "talk", "tools": {"policy": policy}}]
+    (folder / "triggers.json").write_text(json.dumps(triggers))
+    monkeypatch.setenv("WITNESS", str(tmp_path / "notes"))
+    monkeypatch.setenv("LIFE", "1")
+    return tmp_path / "notes"
+
+
+def at_a_terminal(run, *arguments):
+    """Start a run of the agent at a terminal; answers (the process, the keyboard)."""
+    keyboard, terminal = pty.openpty()
+    process = run("talker", *arguments, stdin=terminal, stderr=terminal)
+    os.close(terminal)
+    return process, keyboard
+
+
+@pytest.mark.parametrize(("typed", "steps"), [(b"yes\n", "123"), (b"better not\n", "12")])
+def test_at_a_terminal_a_person_decides_on_a_tool_call(run, talker, typed, steps):
+    process, keyboard = at_a_terminal(run, "--entry-point", "talk")
+    shown = read_until(keyboard, "> ")
+    assert 'May note be called with {"step": 3}? the third (approve, reject)' in shown
+    os.write(keyboard, typed)
+    process.communicate(timeout=SECONDS)
+    os.close(keyboard)
+    assert process.returncode == 0
+    used = [line.split() for line in talker.read_text().splitlines()]
+    assert "".join(sorted(step for key, step, _ in used if ":talk:" in key)) == steps
+
+
+def test_without_a_terminal_a_tool_call_waits_and_is_decided_later(run, ended, talker):
+    code, _, complaints = ended("talker", "--entry-point", "talk")
+    assert code == 8
+    assert "May note be called with" in complaints
+    assert "decide at a terminal, with `hive run talker" in complaints
+    process, keyboard = at_a_terminal(run, "--resume", "latest")
+    assert "the third (approve, reject)" in read_until(keyboard, "> ")
+    os.write(keyboard, b"approve\n")
+    process.communicate(timeout=SECONDS)
+    os.close(keyboard)
+    assert process.returncode == 0
+    assert len(talker.read_text().splitlines()) == 4

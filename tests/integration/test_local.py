@@ -274,3 +274,44 @@ def test_showing_loads_no_agent_and_no_runtime(tmp_path):
 @pytest.mark.parametrize("arguments", [[], ["agents"], ["agents", "validate"], ["nothing"]])
 def test_wrong_usage_is_exit_2(local, arguments):
     assert local(*arguments)[0] == 2
+
+
+# --- mcp probe ----------------------------------------------------------------------------------
+
+
+def declared(tmp_path, **servers):
+    path = tmp_path / "mcp_servers.json"
+    path.write_text(json.dumps(servers))
+    return path
+
+
+def hand_made(mode="good"):
+    tiny = ROOT / "tests" / "fakes" / "mcp_tiny.py"
+    return {"command": sys.executable, "args": ["-I", "-S", str(tiny), mode, ""]}
+
+
+def test_the_servers_of_a_folder_are_probed_and_their_tools_listed(local, tmp_path):
+    declared(tmp_path, tiny=hand_made())
+    code, output, complaints = local("mcp", "probe", tmp_path)
+    assert (code, complaints) == (0, "")
+    first, *tools = output.splitlines()
+    assert first.startswith("tiny: ready (stdio, ")
+    assert any(line.startswith("  ok: ") for line in tools)
+
+
+def test_a_server_that_does_not_come_is_named_with_the_reason(local, tmp_path):
+    path = declared(tmp_path, gone={"command": "no-such-command-of-hive"}, tiny=hand_made())
+    code, output, _ = local("mcp", "probe", path, "--json")
+    document = json.loads(output)
+    assert code == 1
+    assert [server["state"] for server in document["items"]] == ["degraded", "ready"]
+    assert document["error"]["message"].startswith("gone: ")
+    assert local("mcp", "probe", path, "--server", "tiny")[0] == 0
+
+
+@pytest.mark.parametrize("words", [("nowhere.json",), ("{path}", "--server", "other")])
+def test_what_cannot_be_probed_is_refused(local, tmp_path, words):
+    path = declared(tmp_path, tiny=hand_made())
+    code, output, _ = local("mcp", "probe", *(word.format(path=path) for word in words))
+    assert code == 2
+    assert output

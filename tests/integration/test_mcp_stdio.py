@@ -68,7 +68,7 @@ async def test_what_a_server_calls_harmless_may_be_made_again_after_a_crash(worl
 
 
 async def test_a_server_learns_which_call_it_is(world):
-    from hive_daemon.graph.tool_calls import idempotency_key
+    from hive_daemon.tools.context import idempotency_key
 
     idempotency_key.set("session_1:node:1:0")
     assert (await world.call("call_key")).content == "session_1:node:1:0"

@@ -120,7 +120,10 @@ async def test_the_state_has_the_documented_shape(world: World, clock: StillCloc
             "decision_count": 0,
             "problem_count": 0,
             "total_input_tokens": 30,
+            "total_cached_tokens": 12,
             "total_output_tokens": 15,
+            "total_reasoning_tokens": 6,
+            "total_cost_usd": 0.75,
             "nodes_executed": ["fetch", "branch", "z"],
             "edges_traversed": ["fetch-next", "branch-next"],
         },
@@ -202,6 +205,16 @@ async def test_the_node_log_carries_both_vocabularies(world: World) -> None:
     assert {key: line[key] for key in guide} == guide
     assert {key: line[key] for key in older} == older
     assert (line["node_id"], line["execution_id"], line["tool_call_count"]) == ("fetch", NAME, 1)
+
+
+async def test_the_summary_has_what_its_model_calls_came_to(world: World) -> None:
+    running = await world.start(NAME)
+    await world.step(running, "fetch", {})
+    await world.end(running)
+    await world.drained(NAME)
+    summary = read_json(world.session(NAME) / "logs/summary.json")
+    names = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
+    assert [summary[f"total_{name}"] for name in names] == [20, 8, 10, 4, 0.5]
 
 
 async def test_the_tool_log_carries_both_vocabularies(world: World) -> None:

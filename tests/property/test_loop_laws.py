@@ -14,6 +14,7 @@ from hive_daemon.graph.loop import (
     DoomLoop,
     Escalate,
     Exhausted,
+    Hold,
     JudgeVerdict,
     Retry,
     Round,
@@ -84,7 +85,7 @@ def test_a_loop_fed_any_turns_ends_within_its_iterations(turns, config):
         if needs_verdict(turn, window, config):
             turn = replace(turn, verdict=verdict)
         found = decide(turn, window, config)
-        if isinstance(found, Accept | AskUser | Stalled | Escalate | Exhausted):
+        if isinstance(found, Accept | AskUser | Hold | Stalled | Escalate | Exhausted):
             return
         if isinstance(found, DoomLoop):
             if found.is_final:

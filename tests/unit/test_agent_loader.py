@@ -363,7 +363,7 @@ def test_a_tool_that_nobody_offers_is_no_fault_of_loading(load):
     assert agent.missing_tools == {"search": ["a"]}
 
 
-def test_tools_of_declared_servers_are_unavailable_and_told_of(load):
+def test_tools_of_declared_servers_are_unavailable_until_they_run(load):
     files = {
         "agent.json": export(nodes=[{"id": "a", "tools": ["search"]}]),
         "mcp_servers.json": json.dumps({"web": {"transport": "stdio", "command": "x"}}),
@@ -371,9 +371,15 @@ def test_tools_of_declared_servers_are_unavailable_and_told_of(load):
     agent = load("x", files)
     assert agent.missing_tools == {}
     assert list(agent.tools.unavailable) == ["search"]
-    assert agent.warnings == (
-        "mcp_servers.json: MCP servers are not started by this version of Hive, so these tools are unavailable: search",
-    )
+    assert agent.warnings == ()
+
+
+def test_a_built_in_tool_is_offered_to_who_asks_for_it(load):
+    nodes = [{"id": "a", "tools": ["save_data", "search"]}]
+    servers = json.dumps({"web": {"transport": "stdio", "command": "x"}})
+    agent = load("x", {"agent.json": export(nodes=nodes), "mcp_servers.json": servers})
+    assert agent.missing_tools == {}
+    assert list(agent.tools.unavailable) == ["search"]
 
 
 def test_tools_of_named_servers_are_unavailable_too(load):
@@ -383,7 +389,10 @@ def test_tools_of_named_servers_are_unavailable_too(load):
     }
     agent = load("x", files)
     assert list(agent.tools.unavailable) == ["search"]
-    assert agent.warnings[0].startswith("mcp_registry.json: MCP servers are not started")
+    assert agent.warnings == (
+        "mcp_registry.json: names MCP servers that mcp_servers.json does not declare, so these tools are unavailable:"
+        " search",
+    )
 
 
 def test_a_missing_key_is_told_by_the_name_of_its_variable(tmp_path, monkeypatch):

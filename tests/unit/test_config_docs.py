@@ -61,7 +61,7 @@ def pattern_of(path: tuple[str | int, ...]) -> str:
             r"\1",
             text,
         ),
-    )
+    ).replace("ID.fallbacks[]", "ID.fallbacks")
 
 
 def uncommented(text: str) -> str:

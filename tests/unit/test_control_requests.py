@@ -90,6 +90,7 @@ def test_bodies_that_mean_the_same_have_the_same_digest():
         (lambda body: body.text("t", most=2), "t has 3 characters"),
         (lambda body: body.mapping("l"), "l is a list"),
         (lambda body: body.mapping("z"), "z is null"),
+        (lambda body: body.flag("n"), "n is a number"),
         (lambda body: body.texts("t"), "t is text"),
         (lambda body: body.texts("l"), "an item of l is a boolean"),
         (lambda body: body.check(["n"]), 'no key "t"'),

@@ -1,5 +1,7 @@
 """The model loop, from its first message to its way out."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import BaseModel
 
@@ -7,13 +9,13 @@ from hive_daemon.errors import ModelUnavailable
 from hive_daemon.graph.event_loop_node import EventLoopNode, JudgeVerdict, LoopConfig
 from hive_daemon.graph.facts import (
     JudgeVerdictGiven,
-    LlmTurnComplete,
     NodeLoopCompleted,
     NodeLoopIteration,
     NodeLoopStarted,
     OutputKeySet,
 )
 from hive_daemon.graph.memory import NodeMemory
+from hive_daemon.graph.model_facts import LlmTurnComplete
 from hive_daemon.graph.node import NodeContext, NodeStats
 from hive_daemon.llm.failures import CallRejected, FailureKind
 from hive_daemon.llm.scripted import ScriptedProvider
@@ -32,6 +34,7 @@ async def test_outputs_are_set_and_returned():
         iterations=1,
         llm_call_count=2,
         output_tokens=6,
+        reasoning_tokens=2,
         accept_count=1,
         exit_status="success",
         model="played",
@@ -44,12 +47,34 @@ async def test_the_facts_come_in_order():
     assert world.recorder.facts == [
         NodeLoopStarted("n", 50),
         NodeLoopIteration("n", 1),
-        LlmTurnComplete("n", "tool_calls", "played", 0, 3, iteration=1),
+        LlmTurnComplete("n", "tool_calls", "played", 0, 3, iteration=1, reasoning_tokens=1),
         OutputKeySet("n", "a"),
-        LlmTurnComplete("n", "stop", "played", 0, 3, iteration=1),
+        LlmTurnComplete("n", "stop", "played", 0, 3, iteration=1, reasoning_tokens=1),
         JudgeVerdictGiven("n", "ACCEPT", "", "implicit", 1),
         NodeLoopCompleted("n", 1),
     ]
+
+
+async def test_what_calls_came_to_is_told_of_each_and_summed_up():
+    world = played(
+        calls(("set_output", {"key": "a", "value": "1"})), says("Done.", tokens=10, cost=0.5)
+    )
+    world.model.answers[0] = replace(world.model.answers[0], tokens=4, cost=0.25)
+    result = await world.run(node(output_keys=["a"]))
+    told = [
+        (f.input_tokens, f.cached_tokens, f.cost_usd)
+        for f in world.recorder.of("llm_turn_complete")
+    ]
+    assert told == [(4, 2, 0.25), (10, 5, 0.5)]
+    assert (result.stats.cached_tokens, result.stats.cost_usd) == (7, 0.75)
+
+
+async def test_a_call_of_the_judge_is_told_and_counts():
+    world = played(sets(a="1"), says("Done.", cost=0.5))
+    result = await world.run(node(output_keys=["a"], success_criteria="It is right."))
+    last = world.recorder.of("llm_turn_complete")[-1]
+    assert (last.input_tokens, last.output_tokens, last.cost_usd) == (5, 2, None)
+    assert (result.stats.llm_call_count, result.stats.cost_usd) == (3, None)
 
 
 async def test_a_turn_with_outputs_costs_three_commits():

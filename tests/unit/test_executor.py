@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import ParallelExecutionConfig
 from hive_daemon.graph.executor import ExecutionResult, GraphExecutor
 from tests.fakes.clock import FakeClock
@@ -46,6 +47,21 @@ async def run(graph, inputs=None, state=None, **settings):
 
 
 # --- failures -----------------------------------------------------------------------------------
+
+
+async def test_a_mistake_of_the_configuration_is_not_tried_again():
+    failing = Failing(error=ConfigError)
+    result = await run(graph_by(functions={"a": failing}, nodes={"a": {"max_retries": 8}}))
+    assert (result.error, failing.calls) == ("no such order", 1)
+
+
+async def test_a_node_that_would_end_the_process_fails():
+    class Leaving:
+        async def execute(self, ctx):
+            raise SystemExit(3)
+
+    result = await run(graph_by(nodes={"a": {"max_retries": 1}}), node_registry={"a": Leaving()})
+    assert (result.success, result.error) == (False, "SystemExit: 3")
 
 
 async def test_a_function_that_raises_takes_its_failure_edge():

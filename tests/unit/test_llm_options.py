@@ -42,6 +42,15 @@ def test_the_first_choice_is_the_file_s_or_another_model_in_its_place():
     assert first_choice(LLM, "openai/o3") == ModelChoice("openai/o3", "main", BASE)
 
 
+def test_a_model_of_another_service_in_its_place_does_not_see_the_key():
+    assert first_choice(LLM, "anthropic/claude-x") == ModelChoice("anthropic/claude-x")
+
+
+def test_a_key_beside_no_model_is_for_the_agents_model():
+    only_key = LlmConfig.model_validate({"api_key": "main"})
+    assert first_choice(only_key, "anthropic/x") == ModelChoice("anthropic/x", "main")
+
+
 def test_transport_and_limits_count_for_every_model_of_the_chain():
     first = first_choice(LLM)
     chain = make_provider(

@@ -7,8 +7,10 @@ import pytest
 
 from hive_daemon.graph.event_loop_node import LoopConfig
 from hive_daemon.graph.framework_tools import decode_output
-from hive_daemon.graph.tool_calls import Outcome, idempotency_key, mark_of
+from hive_daemon.graph.tool_calls import Outcome, mark_of
 from hive_daemon.llm.values import Tool, ToolResult, ToolUse
+from hive_daemon.tools.context import idempotency_key
+from hive_daemon.tools.registry import ToolRegistry
 from tests.fakes.loop_world import PlayedModel, Tools, World, calls, node, says, sets
 
 
@@ -258,6 +260,73 @@ async def test_a_cancelled_run_keeps_finished_results_and_marks_the_others():
     errors = [fact.tool_error for fact in world.recorder.of("tool_call_completed")]
     assert errors[0] is None
     assert errors[1].startswith("interrupted")
+
+
+@pytest.mark.parametrize("kind", ["async", "plain", "registered"])
+async def test_a_tool_that_would_end_the_process_fails_its_call(kind):
+    def leave(use):
+        raise SystemExit(3)
+
+    registry = ToolRegistry()
+    registry.register("search", Tool("search", "Search", {}), as_async(leave))
+    executors = {"async": as_async(leave), "plain": leave, "registered": registry.get_executor()}
+    world = played(calls(("search", {})), says("Done."), tools=executors[kind])
+    result = await world.run(node())
+    assert result.success
+    assert "SystemExit: 3" in results(world)[0]
+
+
+def as_async(function):
+    async def run(given):
+        return function(given)
+
+    return run
+
+
+async def test_a_registered_tool_has_its_own_time():
+    release = threading.Event()
+    registry = ToolRegistry()
+    tool = Tool("search", "Search", {})
+    registry.register("search", tool, lambda given: release.wait(20), timeout_seconds=0.01)
+    world = played(calls(("search", {})), says("Done."), tools=registry.get_executor())
+    await world.run(node())
+    release.set()
+    assert results(world)[0].startswith("ERROR: search gave no result within 0.01 s")
+
+
+async def test_a_call_that_is_overdue_never_counts_as_a_doom_loop():
+    registry = ToolRegistry()
+
+    async def hang(given):
+        await asyncio.Event().wait()
+
+    registry.register("search", Tool("search", "Search", {}), hang, timeout_seconds=0.001)
+    played_out = [calls(("search", {"q": "a"}))] * 9
+    world = played(*played_out, says("Done."), tools=registry.get_executor())
+    result = await world.run(node())
+    assert result.success
+    assert world.recorder.of("node_tool_doom_loop") == []
+
+
+async def test_a_long_result_is_kept_inside_the_data_directory_only(tmp_path):
+    """What stands under the name already, planted by a tool, is replaced and not followed."""
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    config = LoopConfig(max_tool_result_chars=10)
+    world = played(
+        calls(("search", {})), says("Done."), tools=Tools(search="x" * 50), config=config
+    )
+    await world.run(node(), data_dir=str(data))
+    (kept,) = data.iterdir()
+    kept.unlink()
+    outside.write_text("mine")
+    kept.symlink_to(outside)
+    again = played(
+        calls(("search", {})), says("Done."), tools=Tools(search="x" * 50), config=config
+    )
+    await again.run(node(), data_dir=str(data))
+    assert outside.read_text() == "mine"
+    assert not kept.is_symlink()
+    assert kept.read_text() == "x" * 50
 
 
 async def test_what_failed_outside_never_counts_as_a_doom_loop():

@@ -78,6 +78,35 @@ async def test_what_nodes_cost_is_summed_up():
     assert (result.input_tokens, result.output_tokens, result.total_tokens) == (20, 8, 28)
 
 
+@pytest.mark.parametrize(("last", "total"), [(0.25, 1.0), (None, None)])
+async def test_one_node_whose_cost_is_not_known_makes_that_of_the_execution_unknown(last, total):
+    async def costly(ctx):
+        cost = last if ctx.node_id == "z" else 0.25
+        return NodeResult(True, stats=NodeStats(llm_call_count=1, cost_usd=cost))
+
+    stage = Stage(graph_of(*DIAMOND), dict.fromkeys("abcz", costly))
+    result = await stage.run()
+    assert result.cost_usd == total
+    costs = {fact.node_id: fact.cost_usd for fact in stage.book.of(NodeCompleted)}
+    assert costs == {"a": 0.25, "b": 0.25, "c": 0.25, "z": last}
+
+
+async def test_nodes_that_ask_no_model_cost_nothing():
+    async def cheap(ctx):
+        return NodeResult(True, stats=NodeStats(iterations=1))
+
+    result = await Stage(graph_of(*DIAMOND), dict.fromkeys("abcz", cheap)).run()
+    assert result.cost_usd == 0.0
+
+
+async def test_tokens_without_a_price_have_an_unknown_cost():
+    async def costly(ctx):
+        return NodeResult(True, tokens_used=7)
+
+    result = await Stage(graph_of(*DIAMOND), dict.fromkeys("abcz", costly)).run()
+    assert result.cost_usd is None
+
+
 async def test_a_node_runs_only_after_the_move_that_led_to_it_is_durable():
     begun = []
 

@@ -4,9 +4,15 @@ import json
 
 import pytest
 
-from hive_daemon.errors import IllegalMove, InvalidInput
+from hive_daemon.errors import GraphChanged, IllegalMove, InvalidInput
 from hive_daemon.graph.memory import Memory
-from hive_daemon.graph.resumption import answer_text, answers_in, check_nodes, first_step
+from hive_daemon.graph.resumption import (
+    answer_text,
+    answers_in,
+    check_graph,
+    check_state,
+    first_step,
+)
 from hive_daemon.graph.topology import Topology
 from tests.fakes.graphs import HandWalk, edge, graph_of
 
@@ -102,8 +108,32 @@ def test_a_state_that_cannot_be_read_is_refused(state):
 
 def test_a_walk_at_a_node_that_is_gone_is_refused_and_the_node_named():
     walk = HandWalk(graph_of(nodes={"gone": {}}))
-    with pytest.raises(InvalidInput, match="stands at gone, which the graph does not have"):
-        check_nodes(TOPOLOGY, walk.step.state)
+    with pytest.raises(GraphChanged, match="stands at gone, which the graph does not have"):
+        check_graph(TOPOLOGY, walk.step.state, TOPOLOGY.graph_hash, accepts_change=True)
+
+
+def test_a_walk_of_another_graph_is_refused_with_both_hashes_unless_that_is_accepted():
+    state = HandWalk(graph_of(edge("a", "b"))).step.state
+    with pytest.raises(GraphChanged) as refused:
+        check_graph(TOPOLOGY, state, "0123456789abcdef")
+    assert str(refused.value) == (
+        f"the graph is {TOPOLOGY.graph_hash} now, the checkpoint is of 0123456789abcdef"
+    )
+    check_graph(TOPOLOGY, state, "0123456789abcdef", accepts_change=True)
+    check_graph(TOPOLOGY, state, TOPOLOGY.graph_hash)
+    check_graph(TOPOLOGY, state, "")
+
+
+def test_a_session_state_says_of_which_graph_it_is_and_whether_a_change_is_accepted():
+    walk = HandWalk(graph_of(edge("a", "b"))).step.state.to_json()
+    state = {"walk": walk, "graph_hash": "0123456789abcdef"}
+    with pytest.raises(GraphChanged):
+        first_step(TOPOLOGY, {}, state)
+    with pytest.raises(GraphChanged):
+        check_state(TOPOLOGY, state)
+    accepted = {**state, "accept_changed_graph": True}
+    check_state(TOPOLOGY, accepted)
+    assert [command.node for command in first_step(TOPOLOGY, {}, accepted).commands] == ["a"]
 
 
 # --- answers ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hive_daemon.errors import ConfigError
+from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.tools.policy import (
     ALLOWED,
     NO_POLICY,
@@ -176,3 +177,14 @@ def test_a_last_rule_for_everything_leaves_nothing_unsettled(rules, name, args):
 @given(st.lists(RULES, max_size=5), NAMES, ARGUMENTS)
 def test_deciding_again_decides_the_same(rules, name, args):
     assert policy(*rules).decide(name, args) == policy(*rules).decide(name, dict(args))
+
+
+def test_an_entry_point_says_what_is_wrong_with_its_policy():
+    declared = {"policy": [{"tool": "send", "action": "perhaps"}], "on_ask": "wait"}
+    assert EntryPointSpec(id="pay", tools=declared).problems() == [
+        "entry point 'pay': tools.on_ask: 'wait' is unknown, use park or deny",
+        "entry point 'pay': tools.policy[0].action: 'perhaps' is unknown, use allow, deny or ask",
+    ]
+    assert EntryPointSpec(id="pay", tools=["send"]).problems() == [
+        "entry point 'pay': tools: ['send'] must be a mapping with policy and on_ask"
+    ]

@@ -4,8 +4,10 @@ import pytest
 
 from hive_daemon.errors import IllegalMove
 from hive_daemon.graph.edge import ParallelExecutionConfig
+from hive_daemon.graph.input_policy import INPUT_NEEDED
+from hive_daemon.graph.resumption import asking_nodes
 from hive_daemon.graph.walk import advance
-from hive_daemon.graph.walk_state import EdgesDecided, NodeDone, Stop
+from hive_daemon.graph.walk_state import EdgesDecided, NodeDone, NodeWaits, OutcomeKind, Stop
 from tests.fakes.graphs import HandWalk, edge, graph_of
 
 
@@ -182,6 +184,44 @@ def test_a_question_in_a_branch_parks_when_the_others_have_ended():
     walk.go_on(b="this one")
     (command,) = walk.step.commands
     assert (command.node, command.answer, command.answers) == ("b", "this one", 1)
+
+
+def test_a_question_with_an_answer_given_beforehand_goes_on_at_once_and_is_told():
+    walk = HandWalk(graph_of(nodes={"a": {}}))
+    asks = NodeWaits(walk.branch("a").id, OutcomeKind.WAITING_INPUT, "who?", answer="me")
+    (command,) = walk.tell(asks).commands
+    assert (command.node, command.answer, command.answers) == ("a", "me", 1)
+    assert walk.outcome is None
+    assert [fact.kind for fact in walk.facts[-2:]] == [
+        "client_input_requested",
+        "client_input_received",
+    ]
+
+
+def test_an_answer_given_beforehand_is_not_lost_when_the_walk_is_held():
+    walk = HandWalk(graph_of(nodes={"a": {}}))
+    asks = NodeWaits(walk.branch("a").id, OutcomeKind.WAITING_INPUT, "who?", answer="me")
+    assert walk.tell(asks, hold=True).commands == ()
+    (command,) = walk.go_on().commands
+    assert (command.node, command.answer, command.answers) == ("a", "me", 1)
+
+
+def test_what_failed_because_nobody_was_asked_goes_on_with_an_answer():
+    walk = HandWalk(graph_of(nodes={"a": {}}))
+    walk.fail("a", code=INPUT_NEEDED)
+    assert asking_nodes(walk.step.state) == ["a"]
+    walk.go_on(a="me")
+    (command,) = walk.step.commands
+    assert (command.node, command.answer, command.answers) == ("a", "me", 1)
+
+
+def test_what_failed_otherwise_takes_no_answer():
+    walk = HandWalk(graph_of(nodes={"a": {}}))
+    walk.fail("a", code="broken")
+    assert asking_nodes(walk.step.state) == []
+    walk.go_on(a="me")
+    (command,) = walk.step.commands
+    assert (command.node, command.answer) == ("a", None)
 
 
 def test_an_unanswered_question_stays_where_others_go_on():

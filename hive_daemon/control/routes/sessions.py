@@ -27,6 +27,9 @@ from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import CheckpointRow, ExecutionFilter, ExecutionRow
 from hive_daemon.tasks import run_all
 
+CHECKPOINT_ID_MAX = 200
+"""Characters that the id of a checkpoint may have."""
+
 _GOES_ON = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.INTERRUPTED)
 
 
@@ -109,10 +112,20 @@ async def _settled(control: Control, session_id: str, wanted: str) -> Json | Non
 
 
 async def resume(control: Control, ask: Ask) -> web.StreamResponse:
-    """Go on with a session; answer once that is durable."""
-    inputs = ask.body.mapping("input")
-    session_id = await find_session_id(control.store.executions, ask.names["session"])
-    wish = Wish(session_id, inputs, key=ask.key, digest=f"resume:{ask.body.digest}")
+    """Go on with a session, or go back to one of its checkpoints; answer once that is durable."""
+    body = ask.body
+    checkpoint, retries = body.text("from", most=CHECKPOINT_ID_MAX), body.flag("retry_failed")
+    if checkpoint and retries:
+        raise InvalidInput("from and retry_failed exclude each other", hint="send one of them")
+    wish = Wish(
+        await find_session_id(control.store.executions, ask.names["session"]),
+        body.mapping("input"),
+        key=ask.key,
+        digest=f"resume:{body.digest}",
+        checkpoint=checkpoint,
+        retries_failed=retries,
+        accepts_change=body.flag("accept_changed_graph"),
+    )
     return await accepted_answer(control, await carry_on(control.host, control.once, wish))
 
 

@@ -60,6 +60,7 @@ async def stats_view(control: Control) -> Json:
             "dropped": control.feed.dropped,
             "last_seq": figures.last_seq,
         },
+        "model": {"calls": control.feed.calls, **control.feed.spending.to_json()},
         "memory_mb": round(_resident_bytes() / _MEBIBYTE, 1),
     }
 

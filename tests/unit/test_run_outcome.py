@@ -1,0 +1,103 @@
+"""How a run in the foreground is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from hive_daemon.control.wire import ExitCode
+from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.runner.foreground import Ended, Stop
+from hive_daemon.runner.outcome import document_of, exit_code_of, told
+from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.values import ExecutionRow
+
+NAME = "session_20260302_090000_0123abcd"
+ROW = ExecutionRow(
+    n=1,
+    execution_id=NAME,
+    session_id=NAME,
+    agent="desk-graph",
+    graph_id="desk-graph",
+    entry_point="default",
+    stream_id="default",
+    status=ExecutionStatus.COMPLETED,
+    source="api",
+    correlation_id="",
+    causation=(),
+    created_at=100.0,
+    started_at=100.0,
+    updated_at=101.5,
+    ended_at=101.5,
+    ordinal=1,
+    is_joined=False,
+    attempts=0,
+    seq=3,
+    steps=3,
+    node_id="review",
+    input=b'{"topic":"cats"}',
+    result=None,
+    error=None,
+    error_code="",
+    waiting=None,
+    cancel_reason=None,
+    trace_id="",
+)
+LEFT = ExecutionResult(False, session_state={"resume_from": "draft"})
+GO_ON = f"`hive run desk --resume {NAME}`"
+
+
+def ended(status, stop=Stop.NONE, result=None, **changes):
+    row = replace(ROW, status=ExecutionStatus(status), **changes)
+    return Ended(row, result or ExecutionResult(True, path=["draft"]), stop, 102.0)
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence", "hint", "code"),
+    [
+        (ended("completed"), "completed in 1.5 s", "", 0),
+        (ended("completed", Stop.TIMEOUT), "completed in 1.5 s", "", 0),
+        (ended("paused"), "is paused at node review", f"go on with {GO_ON}", 8),
+        (ended("waiting_approval"), "waits for approval at node review", f"go on with {GO_ON}", 8),
+        (
+            ended("waiting_input", waiting=b'{"question":"Good?","options":["yes","no"]}'),
+            "waits at node review: Good? (yes / no)",
+            f"answer with `hive run desk --resume {NAME} --set input=TEXT`",
+            8,
+        ),
+        (ended("failed", error="no"), "failed at node review: no", f"try again with {GO_ON}", 1),
+        (
+            ended("failed", error="spent", error_code="budget_exceeded"),
+            "failed at node review: spent",
+            f"try again with {GO_ON}",
+            7,
+        ),
+        (ended("recovery_exhausted"), "recovery exhausted at node review", f"try again with {GO_ON}", 1),
+        (
+            ended("cancelled", Stop.SIGNAL, node_id=None, result=LEFT),
+            "interrupted by a signal at node draft",
+            f"go on with {GO_ON}",
+            130,
+        ),
+        (ended("cancelled", Stop.TIMEOUT), "took longer than --timeout at node review", f"go on with {GO_ON}", 124),
+        (ended("running", Stop.SIGNAL), "interrupted by a signal at node review", f"go on with {GO_ON}", 130),
+    ],
+)  # fmt: skip
+def test_every_end_has_its_sentence_its_hint_and_its_code(run, sentence, hint, code):
+    assert told(run, "hive run desk") == (f"{NAME} {sentence}", hint)
+    assert exit_code_of(run) == code
+
+
+def test_the_document_shows_the_input_the_way_and_the_output():
+    document = document_of(ended("completed", result=ExecutionResult(True, {"x": 1}, path=["a"])))
+    assert (document["input"], document["path"], document["output"]) == (
+        {"topic": "cats"},
+        ["a"],
+        {"x": 1},
+    )
+
+
+def test_a_run_that_began_nothing_has_no_document():
+    run = Ended(stop=Stop.SIGNAL)
+    assert document_of(run) is None
+    assert told(run, "") == ("nothing was begun: interrupted by a signal", "")
+    assert exit_code_of(run) is ExitCode.INTERRUPTED
