@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from pydantic import ValidationError
 
-from hive_daemon.graph.loop import JudgeVerdict, about_missing
+from hive_daemon.errors import ConfigError
+from hive_daemon.graph.loop import Action, JudgeVerdict, about_missing
 from hive_daemon.graph.node import NodeSpec
 
 __all__ = [
@@ -82,9 +83,15 @@ def implicit_verdict(spec: NodeSpec, outputs: Mapping[str, Any], validations: in
 async def custom_verdict(
     judge: JudgeProtocol, context: dict[str, Any], missing: Sequence[str]
 ) -> Judged:
-    """Ask a program's judge, plain or asynchronous. An ACCEPT with missing outputs becomes a RETRY that names them."""
+    """Ask a program's judge, plain or asynchronous. An ACCEPT with missing outputs becomes a RETRY that names them.
+
+    Raises ConfigError for an answer that is none of the three.
+    """
     answer: Any = judge.evaluate(context)
     given: Any = await answer if inspect.isawaitable(answer) else answer
+    action = getattr(given, "action", None)
+    if action not in get_args(Action):
+        raise ConfigError(f"the judge answered {action!r}, use {', '.join(get_args(Action))}")
     verdict = JudgeVerdict(given.action, given.feedback or "")
     if verdict.action == "ACCEPT" and missing:
         verdict = JudgeVerdict("RETRY", about_missing(missing))

@@ -29,6 +29,7 @@ from hive_daemon.tools.calling import ToolOverdue
 from hive_daemon.tools.context import idempotency_key
 from hive_daemon.tools.data_files import DataFiles
 from hive_daemon.tools.on_unknown import OnUnknown
+from hive_daemon.tools.outside import is_outside
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class ToolBench:
             # SystemExit too: an event loop stops at it, and with it everything else that runs in this process.
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
             text = f"{use.name} failed: {type(error).__name__}: {_told(error)}"
-            return Outcome(use, text, is_error=True)
+            return Outcome(use, text, is_error=True, is_outside=is_outside(error))
 
     async def _call(self, use: ToolUse, seconds: float) -> Any:
         executor: Any = self.executor

@@ -91,7 +91,10 @@ def end(draft: Draft, branch: Branch, *, is_terminal: bool) -> None:
 
 
 def fail(draft: Draft, branch: Branch, error: str, code: str, *, is_final: bool = False) -> None:
-    """End a branch whose failure nobody handles, as the fan-out's policy says; the last one, or a final one, fails the walk."""
+    """End a branch whose failure nobody handles, as the fan-out's policy says; the last one fails the walk.
+
+    A failure that `is_final` fails it at once.
+    """
     if branch.node not in draft.failed_nodes:
         draft.failed_nodes = (*draft.failed_nodes, branch.node)
     policy = draft.topology.graph.parallel_config.on_branch_failure

@@ -6,10 +6,12 @@ filled from the other. Unknown fields are kept, missing ones have a default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hive_daemon.spending import NO_CALLS, Spending
 
 _MILLI = 1000
 
@@ -115,6 +117,14 @@ class NodeDetail(_Record):
     def _both_vocabularies(cls, given: Any) -> Any:
         pairs = {"iterations": "total_steps", "result": "exit_status"}
         return _fill_time(_fill(given, pairs), "latency_ms")
+
+
+def totals_of(nodes: Iterable[NodeDetail]) -> dict[str, Any]:
+    """Return the totals of L1 as its nodes tell them; a node that asked no model cost nothing."""
+    total = NO_CALLS
+    for node in nodes:
+        total = total.plus(Spending.of(node.model_dump(exclude_unset=True)))
+    return {f"total_{name}": value for name, value in total.to_json().items()}
 
 
 class RunDetailsLog(_Record):

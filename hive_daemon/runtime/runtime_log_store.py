@@ -22,6 +22,7 @@ from hive_daemon.runtime.runtime_log_schemas import (
     RunDetailsLog,
     RunSummaryLog,
     RunToolLogs,
+    totals_of,
 )
 from hive_daemon.storage.chronicle import Chronicle
 from hive_daemon.storage.files import append_line, read_file, replace_file
@@ -164,8 +165,7 @@ class RuntimeLogStore:
             status=IN_PROGRESS,
             started_at=_started_at(run_id),
             nodes_executed=[node.node_id or "" for node in nodes],
-            total_input_tokens=sum(node.input_tokens for node in nodes),
-            total_output_tokens=sum(node.output_tokens for node in nodes),
+            **totals_of(nodes),
             needs_attention=any(node.needs_attention for node in nodes),
         )
 

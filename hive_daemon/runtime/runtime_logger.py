@@ -17,6 +17,7 @@ from hive_daemon.runtime.runtime_log_schemas import (
     NodeStepLog,
     RunSummaryLog,
     ToolCallLog,
+    totals_of,
 )
 from hive_daemon.runtime.runtime_log_store import RuntimeLogStore
 from hive_daemon.storage.session_logs import attention_reasons
@@ -117,8 +118,7 @@ class RuntimeLogger:
                 status=status,
                 nodes_executed=[node.node_id or "" for node in nodes],
                 node_path=node_path or [],
-                total_input_tokens=sum(node.input_tokens for node in nodes),
-                total_output_tokens=sum(node.output_tokens for node in nodes),
+                **totals_of(nodes),
                 needs_attention=bool(reasons),
                 attention_reasons=reasons,
                 started_at=self._started_at,

@@ -19,6 +19,7 @@ from hive_daemon.observability.redaction import redactor
 from hive_daemon.tasks import run_in_thread
 from hive_daemon.tools.mcp_values import ServerUnavailable
 from hive_daemon.tools.on_unknown import OnUnknown
+from hive_daemon.tools.outside import is_outside
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class RegistryExecutor:
     of the caller, each call within its time (`timeout_seconds` of the tool, else of the registry). Elsewhere (in a
     worker thread, in a program without a loop) it runs a plain function there and then and answers with the result.
 
-    What goes wrong is a result with `is_error`; only ConnectionError and TimeoutError of a tool are raised. A thread
+    What goes wrong is a result with `is_error`; only ConnectionError and TimeoutError are raised, for failures of the
+    world outside (`tools.outside`). A thread
     cannot be stopped: a cancelled call is waited for until its time is over. A tool that would end the process, by
     SystemExit, fails its call.
     """
@@ -134,7 +136,7 @@ class RegistryExecutor:
             raise
         except (Exception, SystemExit) as error:
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
-            return _failed(use, error)
+            return _judged(use, error)
 
     def _entry(self, name: str) -> RegisteredTool:
         entry = self.tools.get(name)
@@ -182,7 +184,7 @@ async def _told(use: ToolUse, answer: Awaitable[Any]) -> ToolResult:
         raise
     except (Exception, SystemExit) as error:
         logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
-        return _failed(use, error)
+        return _judged(use, error)
 
 
 def result_of(use: ToolUse, answer: Any) -> ToolResult:
@@ -195,6 +197,13 @@ def result_of(use: ToolUse, answer: Any) -> ToolResult:
         case BaseModel():
             return ToolResult(use.id, answer.model_dump_json())
     return ToolResult(use.id, json.dumps(answer, ensure_ascii=False, default=str))
+
+
+def _judged(use: ToolUse, error: BaseException) -> ToolResult:
+    """Return a failure as a result. Raises ConnectionError for one of the world outside, whatever its class."""
+    if is_outside(error):
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    return _failed(use, error)
 
 
 def _failed(use: ToolUse, error: BaseException) -> ToolResult:

@@ -19,7 +19,10 @@ FLOORS: list[tuple[str, int]] = [
     (r"hive_daemon\.local", PROCESS),
     (r"hive_daemon\.(config|observability)", FACES),
     (r"hive_daemon\.\w+", FOUNDATION),
-    (r"hive_daemon\.graph\.(goal|constraints|edge|topology|validation\w*|expression\w*|safe_eval)", CORE),
+    (
+        r"hive_daemon\.graph\.(goal|constraints|edge|topology|validation\w*|expression\w*|safe_eval)",
+        CORE,
+    ),
     (
         r"hive_daemon\.graph\.(walk\w*|merge|choice|memory|facts|loop|loop_config|node|json_text|input_policy)",
         CORE,

@@ -209,6 +209,7 @@ class Stage:
     max_resurrections: int = 0
     pause: asyncio.Event = field(default_factory=asyncio.Event)
     registered: dict[str, Any] = field(default_factory=dict)
+    goal: Goal = field(default_factory=lambda: GOAL)
 
     def performer(self, path: list[str] | None = None, totals: Totals | None = None) -> Performer:
         """Return a performer."""
@@ -220,7 +221,7 @@ class Stage:
         registered = {**made, **self.registered}
         self.topology = Topology.compile(self.graph, registered)
         nodes = NodeSet(registered, lambda spec: Made(nothing), self.clock)
-        given = Given(goal=GOAL, llm=self.llm, execution_id="x")
+        given = Given(goal=self.goal, llm=self.llm, execution_id="x")
         runner = NodeRunner(self.topology, nodes, self.book, given, self.clock, self.pause)
         setting = Setting(
             self.topology,

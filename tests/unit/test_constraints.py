@@ -122,13 +122,12 @@ SPEC = node(output_keys=["a"], success_criteria="It is right.")
 def judged(answer, *constraints):
     world = World(model=PlayedModel(sets(a="1"), says("Done.")), clock=JumpingClock())
     world.model.whole = [answer]
-    world.given = {"goal": goal(*constraints)}
-    return world
+    return world, goal(*constraints)
 
 
 async def test_the_judge_is_shown_the_constraints_that_cannot_be_computed():
-    world = judged("ACTION: ACCEPT\nCONFIDENCE: 1\nFEEDBACK:\nVIOLATED:", SOFT, WORDS)
-    result = await world.run(SPEC)
+    world, rules = judged("ACTION: ACCEPT\nCONFIDENCE: 1\nFEEDBACK:\nVIOLATED:", SOFT, WORDS)
+    result = await world.run(SPEC, goal=rules)
     messages, system = world.model.asked[0]
     assert result.success
     assert "Constraints:\n- polite: Be polite.\n" in messages[0]["content"]
@@ -138,8 +137,10 @@ async def test_the_judge_is_shown_the_constraints_that_cannot_be_computed():
 
 
 async def test_a_hard_one_that_the_judge_finds_broken_fails_the_node_for_good():
-    world = judged("ACTION: ACCEPT\nCONFIDENCE: 1\nFEEDBACK: \nVIOLATED: [polite], other", WORDS)
-    result = await world.run(SPEC)
+    world, rules = judged(
+        "ACTION: ACCEPT\nCONFIDENCE: 1\nFEEDBACK: \nVIOLATED: [polite], other", WORDS
+    )
+    result = await world.run(SPEC, goal=rules)
     assert (result.success, result.error_type) == (False, "constraint_violation")
     assert not result.retryable
     assert world.recorder.of("constraint_violation") == [
@@ -149,13 +150,13 @@ async def test_a_hard_one_that_the_judge_finds_broken_fails_the_node_for_good():
 
 async def test_a_soft_one_that_the_judge_finds_broken_is_told_and_the_verdict_stands():
     soft = WORDS.model_copy(update={"constraint_type": "soft"})
-    world = judged("ACTION: ACCEPT\nVIOLATED: polite", soft)
-    result = await world.run(SPEC)
+    world, rules = judged("ACTION: ACCEPT\nVIOLATED: polite", soft)
+    result = await world.run(SPEC, goal=rules)
     assert result.success
     assert [fact.constraint_id for fact in world.recorder.of("constraint_violation")] == ["polite"]
 
 
 async def test_without_constraints_the_judge_is_asked_for_three_lines():
-    world = judged("ACTION: ACCEPT", SOFT)
-    await world.run(SPEC)
+    world, rules = judged("ACTION: ACCEPT", SOFT)
+    await world.run(SPEC, goal=rules)
     assert "VIOLATED" not in world.model.asked[0][1]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel
 
-from hive_daemon.errors import ModelUnavailable
+from hive_daemon.errors import ConfigError, ModelUnavailable
 from hive_daemon.graph.event_loop_node import EventLoopNode, JudgeVerdict, LoopConfig
 from hive_daemon.graph.facts import (
     JudgeVerdictGiven,
@@ -167,6 +167,38 @@ async def test_a_judge_of_a_program_cannot_accept_missing_outputs():
     world = played(says("Done."), sets(a="x"), says("Done."), judge=judge)
     result = await world.run(node(output_keys=["a"]))
     assert result.output == {"a": "x"}
+
+
+async def test_a_judge_that_says_anything_else_is_told_what_it_may_say():
+    world = played(says("Done."), judge=Judge(JudgeVerdict("CONTINUE")))
+    with pytest.raises(ConfigError, match="answered 'CONTINUE', use ACCEPT, RETRY, ESCALATE"):
+        await world.run(node())
+
+
+async def test_a_judge_that_retries_is_bounded_by_the_iterations():
+    judge = Judge(*[JudgeVerdict("RETRY", "again")] * 3)
+    texts = (says("a"), says("b"), says("c"))
+    world = played(*texts, judge=judge, config=LoopConfig(max_iterations=3))
+    result = await world.run(node())
+    assert (result.error_type, result.stats.retry_count) == ("max_iterations", 3)
+
+
+async def test_failed_model_calls_and_pauses_between_them_are_no_iterations_and_no_stall():
+    broken = says("I am on it.", breaks=ConnectionError("gone"))
+    world = played(*[broken] * 3, sets(a="x"), *[broken] * 3, says("Done."))
+    result = await world.run(node(output_keys=["a"]))
+    assert (result.success, result.stats.iterations) == (True, 1)
+    assert world.recorder.of("node_stalled") == []
+    assert len(world.clock.slept) == 6
+
+
+async def test_two_calls_that_take_turns_with_the_same_results_are_a_doom_loop():
+    pair = (calls(("search", {"q": "a"})), calls(("write", {"text": "b"})))
+    world = played(*pair * 6, tools=Tools(search="none", write="written"))
+    result = await world.run(node(output_keys=["a"]))
+    assert result.error_type == "doom_loop"
+    first = world.recorder.of("node_tool_doom_loop")[0]
+    assert "search and write" in first.description
 
 
 async def test_a_judge_that_escalates_fails_the_node():
