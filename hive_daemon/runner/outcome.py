@@ -57,7 +57,7 @@ def told(ended: Ended, command: str) -> tuple[str, str]:
     if row.status in (ExecutionStatus.PAUSED, ExecutionStatus.WAITING_APPROVAL):
         if row.status == ExecutionStatus.PAUSED:
             return f"{name} is paused{at}", f"go on with `{go_on}`"
-        asks = waiting["question"] if waiting is not None else "asks for approval"
+        asks = (waiting and waiting["question"]) or "asks for approval"
         return f"{name} waits{at}: {asks}", f"decide at a terminal, with `{go_on}`"
     error = f": {row.error}" if row.error else ""
     return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}`"

@@ -57,7 +57,12 @@ def ended(status, stop=Stop.NONE, result=None, **changes):
         (ended("completed"), "completed in 1.5 s", "", 0),
         (ended("completed", Stop.TIMEOUT), "completed in 1.5 s", "", 0),
         (ended("paused"), "is paused at node review", f"go on with {GO_ON}", 8),
-        (ended("waiting_approval"), "waits for approval at node review", f"go on with {GO_ON}", 8),
+        (
+            ended("waiting_approval"),
+            "waits at node review: asks for approval",
+            f"decide at a terminal, with {GO_ON}",
+            8,
+        ),
         (
             ended("waiting_input", waiting=b'{"question":"Good?","options":["yes","no"]}'),
             "waits at node review: Good? (yes / no)",
