@@ -345,7 +345,7 @@ def test_a_state_that_is_no_database_is_exit_78_and_kept(place: Place) -> None:
     path = place.state / "hive.db"
     path.write_bytes(b"not a database" * 500)
     code, said = place.refused()
-    assert (code, str(path) in said, "hive doctor" in said) == (78, True, True)
+    assert (code, str(path) in said, ".recover" in said) == (78, True, True)
     assert path.read_bytes() == b"not a database" * 500
 
 

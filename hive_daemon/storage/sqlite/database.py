@@ -229,8 +229,8 @@ def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
 def _corrupt(path: Path, detail: str) -> StorageCorrupt:
     return StorageCorrupt(
         f"{path} is damaged: {detail}",
-        hint="its bytes are untouched; salvage them with `hive doctor --fix` "
-        "or restore a copy with `hive backup restore`",
+        hint="its bytes are untouched; put a backup in its place, or salvage what is readable: "
+        f"`sqlite3 {path.name} .recover | sqlite3 salvaged.db` (docs/operations.md)",
     )
 
 
