@@ -17,7 +17,7 @@ from hive_daemon.errors import ModelError
 from hive_daemon.graph.facts import NodeRetry, Recorder
 from hive_daemon.graph.live_text import LiveText
 from hive_daemon.graph.loop_config import LoopConfig
-from hive_daemon.llm.failures import CallFailure, CallUnavailable, call_failure, failure_kind
+from hive_daemon.llm.failures import CallFailure, CallUnavailable, as_failure
 from hive_daemon.llm.limits import CallLimits
 from hive_daemon.llm.provider import LLMProvider, open_stream, stream_failure, takes_resets
 from hive_daemon.llm.stream_events import (
@@ -172,19 +172,6 @@ def tries_itself(llm: LLMProvider) -> bool:
     """Say whether a provider tries a failed call again by itself."""
     limits = getattr(llm, "limits", None)
     return isinstance(limits, CallLimits) and limits.max_attempts > 1
-
-
-def as_failure(error: BaseException) -> CallFailure:
-    """Return a failed call as one of the two failures of the port."""
-    if isinstance(error, CallFailure):
-        return error
-    text = str(error) or type(error).__name__
-    kind = failure_kind(error)
-    if kind is None:
-        return CallUnavailable(text)
-    failure = call_failure(kind, text)
-    failure.hint = getattr(error, "hint", "") or failure.hint
-    return failure
 
 
 def _was_delivered(failure: CallFailure) -> bool:

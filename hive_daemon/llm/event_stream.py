@@ -15,11 +15,6 @@ class EventStream:
         self._rest = b""
         self._data: list[bytes] = []
 
-    @property
-    def held_bytes(self) -> int:
-        """How much is kept of an event that is not complete."""
-        return len(self._rest) + sum(map(len, self._data))
-
     def feed(self, received: bytes) -> list[bytes]:
         """Take bytes; return the data of the events that they complete."""
         *lines, self._rest = (self._rest + received).split(b"\n")

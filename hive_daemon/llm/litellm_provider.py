@@ -19,8 +19,7 @@ from typing import Any
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.llm.assembly import Piece
-from hive_daemon.llm.billing import Bill
-from hive_daemon.llm.calling import Whole, broken_off, streamed_answer, whole_answer
+from hive_daemon.llm.calling import Whole, broken_off
 from hive_daemon.llm.failures import (
     CallFailure,
     CallRejected,
@@ -29,12 +28,11 @@ from hive_daemon.llm.failures import (
     kind_of_body,
     retry_after_seconds,
 )
-from hive_daemon.llm.limits import Attempts, CallLimits
 from hive_daemon.llm.loop_users import LoopUsers
 from hive_daemon.llm.openai_objects import piece_of, piece_of_answer
 from hive_daemon.llm.openai_shapes import chat_messages, function_tool
 from hive_daemon.llm.redacting import secrets_in, without
-from hive_daemon.llm.remote import RemoteProvider
+from hive_daemon.llm.remote import ServiceProvider
 from hive_daemon.llm.stream_events import StreamEvent
 from hive_daemon.llm.values import DEFAULT_MAX_TOKENS, LLMResponse, Message, Tool
 from hive_daemon.tasks import to_thread
@@ -65,7 +63,7 @@ QUIET_WARNING = r"Items? .* using the `ReadOnly` qualifier"
 """What newer versions of pydantic say of litellm's types, at the first answer that needs them."""
 
 
-class LiteLLMProvider(RemoteProvider):
+class LiteLLMProvider(ServiceProvider):
     """A model of any service that litellm knows.
 
     `model` is litellm's name (`anthropic/claude-…`, `gpt-4o-mini`, `openai/…` with an `api_base`). Without `api_key`
@@ -83,11 +81,7 @@ class LiteLLMProvider(RemoteProvider):
         clock: Clock = SYSTEM_CLOCK,
         **kwargs: Any,
     ) -> None:
-        self.model = model
-        self.api_key = api_key
-        self.api_base = api_base
-        self.limits, self.extra_kwargs = CallLimits.split(kwargs)
-        self._clock = clock
+        super().__init__(model, api_key, api_base, clock=clock, **kwargs)
 
     async def acomplete(
         self,
@@ -103,9 +97,7 @@ class LiteLLMProvider(RemoteProvider):
         if response_format or json_mode:
             request["response_format"] = response_format or {"type": "json_object"}
         library = await self._library()
-        attempts = Attempts(self.model, self.limits, self._clock)
-        send = partial(self._whole, library, request)
-        return await whole_answer(attempts, Bill(self.model, request), send)
+        return await self._answered(request, partial(self._whole, library, request))
 
     async def stream(
         self,
@@ -123,13 +115,7 @@ class LiteLLMProvider(RemoteProvider):
         request = self._request(messages, system, tools, max_tokens)
         request |= {"stream": True, "stream_options": {"include_usage": True}}
         library = await self._library()
-        attempts = Attempts(self.model, self.limits, self._clock)
-        answer = streamed_answer(
-            attempts,
-            Bill(self.model, request),
-            partial(self._pieces, library, request),
-            resets=resets,
-        )
+        answer = self._streamed(request, partial(self._pieces, library, request), resets=resets)
         try:
             async for event in answer:
                 yield event

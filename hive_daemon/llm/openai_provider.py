@@ -14,13 +14,9 @@ from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hive_daemon.clock import SYSTEM_CLOCK, Clock
-from hive_daemon.llm.billing import Bill
-from hive_daemon.llm.calling import streamed_answer, whole_answer
 from hive_daemon.llm.failures import FailureKind, call_failure
-from hive_daemon.llm.limits import Attempts, CallLimits
 from hive_daemon.llm.openai_shapes import chat_messages, function_tool
-from hive_daemon.llm.remote import RemoteProvider
+from hive_daemon.llm.remote import ServiceProvider
 from hive_daemon.llm.stream_events import StreamEvent
 from hive_daemon.llm.transport import Target, target_of
 from hive_daemon.llm.values import DEFAULT_MAX_TOKENS, LLMResponse, Message, Tool
@@ -41,7 +37,7 @@ NOT_SENT = frozenset(
 """Options that steer the client; all others go into the request."""
 
 
-class OpenAIProvider(RemoteProvider):
+class OpenAIProvider(ServiceProvider):
     """A model of a service that speaks the OpenAI chat completions protocol.
 
     `model` is litellm's name, `openai/…`; of other names only the prefixes of `transport.COMPATIBLE` are taken off.
@@ -49,21 +45,6 @@ class OpenAIProvider(RemoteProvider):
     each call. The fields of `CallLimits` are further options; all others go into the request (`temperature`, …), but
     for `extra_headers`, `extra_body` and `organization`, which mean what they mean to litellm.
     """
-
-    def __init__(
-        self,
-        model: str,
-        api_key: str | None = None,
-        api_base: str | None = None,
-        *,
-        clock: Clock = SYSTEM_CLOCK,
-        **kwargs: Any,
-    ) -> None:
-        self.model = model
-        self.api_key = api_key
-        self.api_base = api_base
-        self.limits, self.extra_kwargs = CallLimits.split(kwargs)
-        self._clock = clock
 
     async def acomplete(
         self,
@@ -80,9 +61,7 @@ class OpenAIProvider(RemoteProvider):
         if response_format or json_mode:
             body["response_format"] = response_format or {"type": "json_object"}
         post = await self._post(target, _with_tools(body, tools))
-        attempts = Attempts(self.model, self.limits, self._clock)
-        send = partial(_loaded().whole, post)
-        return await whole_answer(attempts, Bill(self.model, body), send)
+        return await self._answered(body, partial(_loaded().whole, post))
 
     async def stream(
         self,
@@ -101,10 +80,7 @@ class OpenAIProvider(RemoteProvider):
         body = self._body(target, chat_messages(messages, system), max_tokens)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         post = await self._post(target, _with_tools(body, tools))
-        attempts = Attempts(self.model, self.limits, self._clock)
-        answer = streamed_answer(
-            attempts, Bill(self.model, body), partial(_loaded().pieces, post), resets=resets
-        )
+        answer = self._streamed(body, partial(_loaded().pieces, post), resets=resets)
         try:
             async for event in answer:
                 yield event

@@ -1,13 +1,19 @@
-"""What providers with connections have in common: blocking forms that leave none behind, and the loop over tools."""
+"""What providers with connections have in common: blocking forms that leave none behind, the loop over tools, and, for
+those of one service, how a call is limited, tried again and priced."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.llm.billing import Bill
 from hive_daemon.llm.blocking import run_blocking
+from hive_daemon.llm.calling import OpenPieces, Whole, streamed_answer, whole_answer
+from hive_daemon.llm.limits import Attempts, CallLimits
 from hive_daemon.llm.provider import LLMProvider
+from hive_daemon.llm.stream_events import StreamEvent
 from hive_daemon.llm.tool_rounds import complete_with_tools
 from hive_daemon.llm.values import (
     DEFAULT_MAX_TOKENS,
@@ -62,3 +68,36 @@ class RemoteProvider(LLMProvider):
             return await call()
         finally:
             await self.aclose()
+
+
+class ServiceProvider(RemoteProvider):
+    """One model of one service, with the limits of its calls: the fields of `CallLimits` among the options."""
+
+    def __init__(
+        self,
+        model: str,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        **kwargs: Any,
+    ) -> None:
+        self.model = model
+        self.api_key = api_key
+        self.api_base = api_base
+        self.limits, self.extra_kwargs = CallLimits.split(kwargs)
+        self._clock = clock
+
+    async def _answered(
+        self, request: Mapping[str, Any], send: Callable[[], Awaitable[Whole]]
+    ) -> LLMResponse:
+        """Return a whole answer, tried as often as the limits allow. Raises CallUnavailable, CallRejected."""
+        attempts = Attempts(self.model, self.limits, self._clock)
+        return await whole_answer(attempts, Bill(self.model, request), send)
+
+    def _streamed(
+        self, request: Mapping[str, Any], pieces: OpenPieces, *, resets: bool
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Return the events of an answer, tried as often as the limits allow."""
+        attempts = Attempts(self.model, self.limits, self._clock)
+        return streamed_answer(attempts, Bill(self.model, request), pieces, resets=resets)

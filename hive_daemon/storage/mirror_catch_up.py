@@ -40,28 +40,6 @@ _UNFINISHED = (
 )
 
 
-def meta_of(row: ExecutionRow, given: MirrorMeta) -> MirrorMeta:
-    """Return what a row says of its execution; the agent's directory, goal and isolation are as `given`."""
-    return MirrorMeta(
-        agent=row.agent,
-        session_id=row.session_id,
-        execution_id=row.execution_id,
-        ordinal=row.ordinal,
-        is_joined=row.is_joined,
-        graph_id=row.graph_id,
-        goal_id=given.goal_id,
-        entry_point=row.entry_point,
-        stream_id=row.stream_id,
-        correlation_id=row.correlation_id,
-        isolation_level=given.isolation_level,
-        input=row.input,
-        created_at=row.created_at,
-        started_at=row.created_at if row.started_at is None else row.started_at,
-        trace_id=row.trace_id,
-        directory=given.directory,
-    )
-
-
 class MirrorCatchUp:
     """Rebuilds what lags."""
 

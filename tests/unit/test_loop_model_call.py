@@ -4,9 +4,9 @@ import pytest
 
 from hive_daemon.graph.event_loop_node import LoopConfig
 from hive_daemon.graph.live_text import LiveText
-from hive_daemon.graph.model_call import as_failure, pause_seconds, tries_itself
+from hive_daemon.graph.model_call import pause_seconds, tries_itself
 from hive_daemon.graph.model_facts import LlmReasoningDelta, LlmTextDelta
-from hive_daemon.llm.failures import CallRejected, CallUnavailable, FailureKind
+from hive_daemon.llm.failures import CallRejected, CallUnavailable, FailureKind, as_failure
 from hive_daemon.llm.litellm_provider import LiteLLMProvider
 from hive_daemon.llm.stream_events import StreamErrorEvent, TextDeltaEvent
 from tests.fakes.loop_world import (
