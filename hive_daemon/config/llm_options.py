@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hive_daemon.config.model import FallbackConfig, LlmConfig
+from hive_daemon.config.agent_model import FallbackConfig
+from hive_daemon.config.model import LlmConfig
 from hive_daemon.llm.factory import ModelChoice
 
 

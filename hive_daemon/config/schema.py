@@ -18,7 +18,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from hive_daemon.config.model import HiveConfig, Section
+from hive_daemon.config.kinds import Section
+from hive_daemon.config.model import HiveConfig
 from hive_daemon.config.tree import KeyPath, dotted
 
 ITEM = "[]"

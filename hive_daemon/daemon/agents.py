@@ -13,10 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.checks import is_open_door
 from hive_daemon.config.llm_options import call_options, fallback_choices, first_choice
 from hive_daemon.config.loaded import LoadedConfig
-from hive_daemon.config.model import AgentConfig, HiveConfig
+from hive_daemon.config.model import HiveConfig
 from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes, written_faults
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.llm.factory import ModelChoice

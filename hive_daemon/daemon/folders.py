@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.loaded import LoadedConfig
-from hive_daemon.config.model import AgentConfig
 from hive_daemon.daemon.overlay import entry_points, written_faults
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.agent_check import FolderReport, inspect_folder

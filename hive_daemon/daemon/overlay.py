@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from hive_daemon.config.agent_model import AgentConfig, EntryPointConfig
 from hive_daemon.config.loaded import LoadedConfig
-from hive_daemon.config.model import AgentConfig, EntryPointConfig
 from hive_daemon.config.tree import KeyPath
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.loaded_agent import LoadedAgent

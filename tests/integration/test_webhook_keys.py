@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hive_daemon.config.model import WebhookRouteConfig
+from hive_daemon.config.agent_model import WebhookRouteConfig
 from hive_daemon.errors import ConfigError
 from hive_daemon.http.limits import ListenerLimits
 from hive_daemon.runtime.webhook_memory import MemoryLedger

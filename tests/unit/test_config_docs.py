@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
-from hive_daemon.config.document import parse, parse_value
-from hive_daemon.config.environment import NO_KEYS, SHORT_NAMES, variable_of
-from hive_daemon.config.load import ConfigSources, load_config
-from hive_daemon.config.loaded import effective_tree
-from hive_daemon.config.model import (
+from hive_daemon.config.agent_model import (
     AgentConfig,
     EntryPointConfig,
     EntryPointRecoveryConfig,
     FallbackConfig,
-    HiveConfig,
     WebhookRouteConfig,
 )
+from hive_daemon.config.document import parse, parse_value
+from hive_daemon.config.environment import NO_KEYS, SHORT_NAMES, variable_of
+from hive_daemon.config.load import ConfigSources, load_config
+from hive_daemon.config.loaded import effective_tree
+from hive_daemon.config.model import HiveConfig
 from hive_daemon.config.schema import patterns
 from hive_daemon.config.tree import leaves
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from hive_daemon.config.agent_model import AgentConfig, HttpMethod
 from hive_daemon.config.load import ConfigSources
-from hive_daemon.config.model import AgentConfig, HttpMethod, LogLevel, Mirror
+from hive_daemon.config.model import LogLevel, Mirror
 from hive_daemon.errors import ConfigError
 from tests.fakes.config_place import Place
 

@@ -1,7 +1,8 @@
 """What hive.yaml says of models reaches the provider."""
 
+from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.llm_options import call_options, fallback_choices, first_choice
-from hive_daemon.config.model import AgentConfig, LlmConfig
+from hive_daemon.config.model import LlmConfig
 from hive_daemon.llm.factory import ModelChoice, make_provider
 from hive_daemon.llm.litellm_provider import LiteLLMProvider
 from hive_daemon.llm.openai_provider import OpenAIProvider
