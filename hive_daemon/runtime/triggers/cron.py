@@ -49,6 +49,9 @@ _YEARS_AHEAD = 48
 """Longest gap between two matching days is 40 years: a 29 February on a given weekday, across 2100."""
 _CALENDAR_START = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall time has no zone
 
+_EVERY_DAY = "0 0 * * *"
+"""The rule that every day matches."""
+
 _RANGE = re.compile(
     r"(?:(?P<star>\*)|(?P<low>[0-9]{1,4}|[a-z]{3})(?:-(?P<high>[0-9]{1,4}|[a-z]{3}))?)"
     r"(?:/(?P<step>[0-9]{1,4}))?"
@@ -104,17 +107,30 @@ class CronExpression:
     def matches_after(self, wall: datetime) -> Iterator[datetime]:
         """Yield every matching wall time later than `wall`, in order, up to the calendar's end."""
         start = wall.replace(second=0, microsecond=0, fold=0) + _MINUTE
-        for day in self._days_from(_midnight(start)):
+        for day in self.days_from(_midnight(start)):
             for hour, minute in self._times_from(max(start, day)):
                 yield day.replace(hour=hour, minute=minute)
 
     def count_matches(self, after: datetime, until: datetime) -> int:
         """Count the matching wall times in (after, until], `after` not being the later. Steps by days."""
-        days = takewhile(_midnight(until).__gt__, self._days_from(_midnight(after)))
+        days = takewhile(_midnight(until).__gt__, self.days_from(_midnight(after)))
         whole = sum(1 for _ in days) * len(self.hours) * len(self.minutes)
         return whole + self._count_today(until) - self._count_today(after)
 
-    def _days_from(self, midnight: datetime) -> Iterator[datetime]:
+    def names(self, wall: datetime) -> bool:
+        """Say whether it names the minute of this wall time."""
+        return wall.minute in self.minutes and wall.hour in self.hours and self.names_day(wall)
+
+    def names_day(self, wall: datetime) -> bool:
+        """Say whether it names the day of this wall time. The first question about a year costs a millisecond."""
+        day = wall.toordinal()
+        return any(day in _days_of_year(rule, wall.year) for rule in self.days)
+
+    def days_of(self, year: int) -> frozenset[int]:
+        """Return the days of a year that it names, as `date.toordinal` counts them."""
+        return frozenset[int]().union(*(_days_of_year(rule, year) for rule in self.days))
+
+    def days_from(self, midnight: datetime) -> Iterator[datetime]:
         """Yield the matching days, as their midnights, from this one on."""
         while found := [day for rule in self.days if (day := _first_day(rule, midnight))]:
             yield min(found)
@@ -218,6 +234,8 @@ def _first_day(rule: str, midnight: datetime) -> datetime | None:
     """Return the first day, as its midnight, that matches an expression for croniter and is not earlier."""
     if midnight.year > _LAST_YEAR:
         return None
+    if rule == _EVERY_DAY:
+        return midnight
     library = _croniter()
     stepper = library.croniter(
         rule, midnight - _MINUTE, day_or=False, max_years_between_matches=_YEARS_AHEAD
@@ -227,6 +245,27 @@ def _first_day(rule: str, midnight: datetime) -> datetime | None:
     except library.CroniterBadDateError:
         return None
     return day
+
+
+@lru_cache(maxsize=1024)
+def _days_of_year(rule: str, year: int) -> frozenset[int]:
+    """Return the days of a year, as ordinals, that match an expression for croniter."""
+    new_year = datetime(year, 1, 1)  # noqa: DTZ001 - a wall time has no zone
+    until = new_year.replace(year=year + 1)
+    if "#" in rule or "l" in rule:
+        stepper = _croniter().croniter(rule, new_year - _MINUTE, day_or=False)
+        days = takewhile(until.__gt__, stepper.all_next(datetime))
+        return frozenset(day.toordinal() for day in days)
+    fields, _ = _croniter().croniter.expand(rule)
+    dates, months, weekdays = (frozenset[int | str](values) for values in fields[2:5])
+    every = (new_year + n * _DAY for n in range((until - new_year).days))
+    return frozenset(
+        day.toordinal()
+        for day in every
+        if ("*" in months or day.month in months)
+        and ("*" in dates or day.day in dates)
+        and ("*" in weekdays or day.isoweekday() % 7 in weekdays)
+    )
 
 
 # What croniter is told ---------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from hive_daemon.durations import format_duration
 from hive_daemon.errors import InvalidInput
 from hive_daemon.runtime.triggers.cron import CronExpression, parse_cron
+from hive_daemon.runtime.triggers.wall_times import WallTimes, wall_times
 from hive_daemon.runtime.triggers.zones import doubled_by, first_instant_of, instant_of, wall_at
 
 SHORTEST_PERIOD_SECONDS = 0.001
@@ -38,11 +39,26 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Schedule(Protocol):
-    """The instants at which a timer is due, in increasing order."""
+    """The instants at which a timer is due, in increasing order.
+
+    They are nominal: the ledger's keys, and what the execution is told as `scheduled_for`. An occurrence begins
+    `delay` seconds after its own.
+    """
 
     @property
     def zone(self) -> tzinfo:
         """The time zone in which people think of this schedule."""
+
+    @property
+    def delay(self) -> float:
+        """How many seconds after its instant every occurrence begins: the timer's share of its jitter, mostly 0."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it counts from the timer's first start, and so keeps time by a clock that never steps."""
+
+    def anchored_at(self, anchor: float) -> Schedule:
+        """Return it counted from this instant, its occurrence 0; itself if its instants are laid down otherwise."""
 
     def next_after(self, instant: float) -> float | None:
         """Return the first occurrence strictly later than `instant`; None if there is none."""
@@ -69,6 +85,8 @@ class IntervalSchedule:
     anchor: float
     zone: tzinfo = UTC
     """Only for people: the zone in which its times are shown."""
+    is_pinned: bool = False
+    """Its owner has said where it is anchored: it follows the wall clock, and nobody may anchor it anew."""
 
     def __post_init__(self) -> None:
         if not SHORTEST_PERIOD_SECONDS <= self.period_seconds <= LONGEST_PERIOD_SECONDS:
@@ -76,6 +94,20 @@ class IntervalSchedule:
                 f"an interval of {self.period_seconds:g} seconds is not possible, "
                 "it must be between 1 ms and 100 years"
             )
+
+    @property
+    def delay(self) -> float:
+        """None: it begins at its instants."""
+        return 0.0
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it counts from the timer's first start."""
+        return not self.is_pinned
+
+    def anchored_at(self, anchor: float) -> IntervalSchedule:
+        """Return it counted from this instant; itself if it is pinned."""
+        return self if self.is_pinned else replace(self, anchor=anchor)
 
     def next_after(self, instant: float) -> float | None:
         """Return the first occurrence strictly later than `instant`: the anchor itself, if that is to come."""
@@ -112,39 +144,64 @@ class IntervalSchedule:
 
 @dataclass(frozen=True, slots=True)
 class CronSchedule:
-    """A cron expression in a time zone; the module says what happens when the clock is changed.
+    """Cron expressions in a time zone, any of which is enough; the module says what happens when the clock is changed.
 
-    Raises InvalidInput for an expression that cannot be read or never fires.
+    `exclude` takes away the wall times that its expressions name, and whatever a gap would move into such a minute.
+    Raises InvalidInput for an expression that cannot be read or never fires, and if nothing is left.
     """
 
     expression: str
     zone: tzinfo = UTC
-    calendar: CronExpression = field(init=False, repr=False, compare=False)
+    also: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    calendar: WallTimes = field(init=False, repr=False, compare=False)
+    """All wall times that are meant."""
+    _fixed: WallTimes | None = field(init=False, repr=False, compare=False)
+    _loose: WallTimes | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "calendar", parse_cron(self.expression))
+        crons = tuple(parse_cron(text) for text in (self.expression, *self.also))
+        without = tuple(parse_cron(text) for text in self.exclude)
+        whole = wall_times(crons, without)
+        if not whole.is_possible:
+            raise InvalidInput(f"exclude leaves nothing of {self.written}: let it name fewer times")
+        fixed = tuple(cron for cron in crons if cron.is_fixed_time)
+        loose = tuple(cron for cron in crons if not cron.is_fixed_time)
+        object.__setattr__(self, "calendar", whole)
+        object.__setattr__(self, "_fixed", _if_possible(fixed, without))
+        object.__setattr__(self, "_loose", _if_possible(loose, without))
+
+    @property
+    def delay(self) -> float:
+        """None: it begins at its instants."""
+        return 0.0
+
+    @property
+    def is_steady(self) -> bool:
+        """Never: it follows the wall clock."""
+        return False
+
+    def anchored_at(self, anchor: float) -> CronSchedule:
+        """Return it as it is: the wall says when it is due."""
+        return self
 
     def next_after(self, instant: float) -> float | None:
         """Return the first occurrence strictly later than `instant`; None past the year 9900."""
         if instant >= _LAST_INSTANT:
             return None
         here = self._wall(instant)
-        if self.calendar.is_fixed_time:
-            return self._next_fixed(here, instant)
-        passes = [self._next_in_pass(here, 0, instant)]
-        if (shift := doubled_by(here, self.zone)) > _NO_SHIFT:
-            passes.append(self._next_in_pass(here - shift, 1, instant))
-        return min((due for due in passes if due is not None), default=None)
+        found = []
+        if self._fixed is not None:
+            found.append(self._next_fixed(self._fixed, here, instant))
+        if self._loose is not None:
+            found.append(self._next_in_pass(self._loose, here, 0, instant))
+            if (shift := doubled_by(here, self.zone)) > _NO_SHIFT:
+                found.append(self._next_in_pass(self._loose, here - shift, 1, instant))
+        return min((due for due in found if due is not None), default=None)
 
     def newest(self, after: float, until: float, limit: int) -> tuple[float, ...]:
         """Return the last `limit` occurrences in (after, until], in increasing order."""
-        start, reach = after, 60.0 * limit
-        if self.count(after, until) > limit:
-            start = max(after, until - reach)
-            while start > after and self.count(start, until) < limit:
-                reach *= 2
-                start = max(after, until - reach)
-        return tuple(deque(_walk(self, start, until), maxlen=limit))
+        return last_ones(self, after, until, limit)
 
     def count(self, after: float, until: float) -> int:
         """Count the occurrences in (after, until]. Costs microseconds per day between them, more at first."""
@@ -155,27 +212,34 @@ class CronSchedule:
                 total += self.calendar.count_matches(self._wall(after), self._wall(stop))
             else:
                 stop = min(after + 3 * _HOUR_SECONDS, until)
-                total += sum(1 for _ in _walk(self, after, stop))
+                total += sum(1 for _ in walk(self, after, stop))
             after = stop
         return total
 
+    @property
+    def written(self) -> str:
+        """The expressions alone, as their owner wrote them."""
+        return " or ".join((self.expression, *self.also))
+
     def __str__(self) -> str:
         """Say what this schedule is, as its owner wrote it."""
-        return self.expression
+        return self.written + "".join(f", but not {text}" for text in self.exclude)
 
     def _wall(self, instant: float) -> datetime:
         return wall_at(instant, self.zone)
 
-    def _next_fixed(self, here: datetime, instant: float) -> float | None:
-        for wall in self.calendar.matches_after(here):
+    def _next_fixed(self, times: WallTimes, here: datetime, instant: float) -> float | None:
+        for wall in times.matches_after(here):
             due = first_instant_of(wall, self.zone)
-            if due > instant:
+            if due > instant and not (self.exclude and times.excludes(self._wall(due))):
                 return due
         return None
 
-    def _next_in_pass(self, start: datetime, fold: int, instant: float) -> float | None:
+    def _next_in_pass(
+        self, times: WallTimes, start: datetime, fold: int, instant: float
+    ) -> float | None:
         """Return the first match after `start` that is really shown, seen in this pass, and yet to come."""
-        for wall in self.calendar.matches_after(start):
+        for wall in times.matches_after(start):
             if doubled_by(wall, self.zone) < _NO_SHIFT:
                 continue
             due = instant_of(wall, self.zone, fold)
@@ -201,16 +265,35 @@ class CronSchedule:
         return calm
 
 
+def _if_possible(
+    crons: tuple[CronExpression, ...], exclude: tuple[CronExpression, ...]
+) -> WallTimes | None:
+    """Return what these name, None if nothing is left of it: nobody would ever find the next one."""
+    times = wall_times(crons, exclude) if crons else None
+    return times if times is not None and times.is_possible else None
+
+
 def occurrences(
     schedule: Schedule, after: float, until: float = math.inf, limit: int = 1000
 ) -> tuple[float, ...]:
     """Return the first `limit` occurrences in (after, until], in increasing order."""
     found: list[float] = []
-    for due in _walk(schedule, after, until):
+    for due in walk(schedule, after, until):
         if len(found) == limit:
             break
         found.append(due)
     return tuple(found)
+
+
+def last_ones(schedule: Schedule, after: float, until: float, limit: int) -> tuple[float, ...]:
+    """Return the last `limit` occurrences in (after, until] of a schedule that can count and step forward."""
+    start, reach = after, 60.0 * limit
+    if schedule.count(after, until) > limit:
+        start = max(after, until - reach)
+        while start > after and schedule.count(start, until) < limit:
+            reach *= 2
+            start = max(after, until - reach)
+    return tuple(deque(walk(schedule, start, until), maxlen=limit))
 
 
 def explain(schedule: Schedule, next: float | None) -> str:  # noqa: A002
@@ -225,7 +308,8 @@ def explain(schedule: Schedule, next: float | None) -> str:  # noqa: A002
     return f"{schedule}: next {_WEEKDAYS[local.weekday()]} {local.isoformat(' ')} {schedule.zone}"
 
 
-def _walk(schedule: Schedule, after: float, until: float) -> Iterator[float]:
+def walk(schedule: Schedule, after: float, until: float = math.inf) -> Iterator[float]:
+    """Yield the occurrences in (after, until] one by one, in increasing order."""
     due = schedule.next_after(after)
     while due is not None and due <= until:
         yield due

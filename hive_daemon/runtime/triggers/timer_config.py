@@ -8,17 +8,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StrictBool,
     StrictStr,
     ValidationError,
@@ -28,15 +26,14 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from hive_daemon.durations import format_duration, parse_duration
+from hive_daemon.durations import format_duration
 from hive_daemon.errors import ConfigError, InvalidInput
 from hive_daemon.runtime.triggers.catchup import CatchUp
 from hive_daemon.runtime.triggers.cron import parse_cron
-from hive_daemon.runtime.triggers.schedule import (
-    CronSchedule,
-    IntervalSchedule,
-    Schedule,
-)
+from hive_daemon.runtime.triggers.schedule import IntervalSchedule, Schedule
+from hive_daemon.runtime.triggers.timer_plan import Plan, build_schedule, require_possible
+from hive_daemon.runtime.triggers.timer_text import Crons, Duration, Moment, Moments
+from hive_daemon.runtime.triggers.trimmed import share_of
 from hive_daemon.runtime.triggers.zones import read_zone
 
 
@@ -59,6 +56,14 @@ class TimerRules:
     overlap: Overlap | None
     catchup: CatchUp
     catchup_window: float
+    pause_on_failure: int = 5
+    """So many failed executions in a row pause the timer; 0 never does."""
+    starts_paused: bool = False
+    """It is paused from the moment it becomes known, until somebody resumes it."""
+    note: str = ""
+    """What its owner wants people to know of it."""
+    remaining_actions: int | None = None
+    """How many executions it may start in all, counted by the ledger; None is no end."""
 
     def overlap_for(self, max_concurrent: int) -> Overlap:
         """Return the overlap policy in force: the written one, else cancel_other for one slot, else skip."""
@@ -73,15 +78,12 @@ def _one(rules: TimerRules) -> TimerRules:
     return rules
 
 
-def _read_duration(value: object) -> float:
-    if not isinstance(value, str):
-        raise InvalidInput(f"{value!r} has no unit, write for example 90s, 5m or 1h30m")
-    return parse_duration(value)
+_WHEN = ("cron", "crons", "interval_minutes", "every", "at")
+"""The keys that say when: one of them is needed."""
 
-
-Duration = Annotated[float, BeforeValidator(_read_duration), PlainSerializer(format_duration)]
-"""Written as text with units, held as seconds."""
-
+_Positive = Annotated[int, Field(ge=1, strict=True)]
+_Count = Annotated[int, Field(ge=0, strict=True)]
+_Note = Annotated[StrictStr, Field(max_length=500)]
 _Seconds = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 _Minutes = Annotated[float, Field(gt=0, strict=True)]
 
@@ -89,17 +91,34 @@ _Minutes = Annotated[float, Field(gt=0, strict=True)]
 class TimerConfig(BaseModel):
     """The `trigger_config` of a timer. Use `read` where a person's text comes in.
 
-    Exactly one of `cron`, `interval_minutes` and `every` says when; as in the older system, `cron` may stand
-    beside `interval_minutes` and wins, which `remarks` tells.
+    Exactly one of `cron`, `crons`, `interval_minutes`, `every` and `at` says when; as in the older system, `cron` may
+    stand beside `interval_minutes` and wins, which `remarks` tells. A schedule of which nothing can ever be due is
+    refused; one whose last occurrence has passed is not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cron: StrictStr | None = None
+    crons: Crons = ()
+    """Several expressions, any of which is enough."""
     interval_minutes: _Minutes | None = None
     every: Duration | None = None
+    at: Moments = ()
+    """Single instants; one without an offset is a wall time of the timer's zone."""
     timezone: StrictStr | None = None
     """IANA name; None is the daemon's default."""
+    phase: Duration | None = None
+    """An interval's instants are 1970-01-01T00:00Z + phase + n · period; None: counted from its start."""
+    jitter: Duration = 0.0
+    """Every occurrence begins later by one share of this, which is drawn from the timer's id."""
+    exclude: Crons = ()
+    """Nothing is due in a minute that the wall shows and one of these names."""
+    start_time: Moment | None = None
+    """Nothing is due before it; without a phase it is occurrence 0 of an interval."""
+    end_time: Moment | None = None
+    """Nothing is due after it."""
+    remaining_actions: _Positive | None = None
+    """How many executions it may start in all; None is no end."""
     run_immediately: StrictBool = False
     """Also fire when the daemon starts."""
     idle_timeout_seconds: _Seconds | None = None
@@ -109,6 +128,12 @@ class TimerConfig(BaseModel):
     catchup: CatchUp = CatchUp.ONE
     catchup_window: Duration = 900.0
     """How late a missed occurrence may still be fired."""
+    pause_on_failure: _Count = 5
+    """So many failed executions in a row pause it; 0 never does."""
+    paused: StrictBool = False
+    """It begins paused, until somebody resumes it."""
+    note: _Note = ""
+    """What people should know of it."""
 
     @classmethod
     def read(cls, trigger_config: Mapping[str, object]) -> Self:
@@ -125,13 +150,33 @@ class TimerConfig(BaseModel):
             return ("interval_minutes: has no effect beside cron, which wins",)
         return ()
 
-    def schedule(self, default_zone: tzinfo, anchor: float) -> Schedule:
-        """Return the schedule; `anchor` (wall seconds) is occurrence 0 of an interval, cron has no use for it."""
-        zone = default_zone if self.timezone is None else read_zone(self.timezone)
+    @property
+    def period_seconds(self) -> float | None:
+        """The period of an interval, None for every other timer."""
         if self.cron is not None:
-            return CronSchedule(self.cron, zone)
-        period_seconds = self.every or 60 * (self.interval_minutes or 0.0)
-        return IntervalSchedule(period_seconds, anchor, zone)
+            return None
+        if self.interval_minutes is not None:
+            return 60 * self.interval_minutes
+        return self.every
+
+    def schedule(self, default_zone: tzinfo, anchor: float, timer_id: str = "") -> Schedule:
+        """Return the schedule of the timer with this id, which its jitter is drawn from.
+
+        `anchor` (wall seconds) is occurrence 0 of an interval that neither `phase` nor `start_time` pins down.
+        """
+        return build_schedule(self._plan(default_zone), anchor, share_of(self.jitter, timer_id))
+
+    def _plan(self, default_zone: tzinfo) -> Plan:
+        return Plan(
+            zone=default_zone if self.timezone is None else read_zone(self.timezone),
+            crons=(self.cron,) if self.cron is not None else self.crons,
+            period_seconds=self.period_seconds,
+            moments=self.at,
+            phase=self.phase,
+            exclude=self.exclude,
+            start=self.start_time,
+            end=self.end_time,
+        )
 
     @property
     def rules(self) -> TimerRules:
@@ -143,6 +188,10 @@ class TimerConfig(BaseModel):
                 self.overlap,
                 self.catchup,
                 self.catchup_window,
+                self.pause_on_failure,
+                self.paused,
+                self.note,
+                self.remaining_actions,
             )
         )
 
@@ -170,12 +219,32 @@ class TimerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _says_when_once(self) -> Self:
-        if self.cron is None and self.interval_minutes is None and self.every is None:
-            raise InvalidInput("a timer needs one of cron, interval_minutes and every")
-        if self.every is not None and not (self.cron is None and self.interval_minutes is None):
+        written = [key for key in _WHEN if getattr(self, key) not in (None, ())]
+        if not written:
+            raise InvalidInput(f"a timer needs one of {', '.join(_WHEN[:-1])} and {_WHEN[-1]}")
+        if len(written) > 1 and written != ["cron", "interval_minutes"]:
+            raise InvalidInput(f"{' and '.join(written)} cannot stand together, keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _phase_is_of_an_interval(self) -> Self:
+        if self.phase is None:
+            return self
+        if self.period_seconds is None:
             raise InvalidInput(
-                "every cannot stand beside cron or interval_minutes, keep one of them"
+                "phase: belongs to every or interval_minutes, cron and at say their times themselves"
             )
+        if self.phase >= self.period_seconds:
+            raise InvalidInput(
+                f"phase: {format_duration(self.phase)} is not shorter than the interval of "
+                f"{format_duration(self.period_seconds)}, take away whole intervals"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_due(self) -> Self:
+        zone = None if self.timezone is None else read_zone(self.timezone)
+        require_possible(self._plan(zone or UTC), is_zone_known=zone is not None)
         return self
 
 
@@ -188,6 +257,8 @@ def _sentence(problem: ErrorDetails) -> str:
         return f"{where}: unknown key, {hint}"
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
-        return f"{where}: {cause}" if where else str(cause)
+        # A mistake in a member of a list begins with its place, [2], which belongs to the key.
+        apart = "" if str(cause).startswith("[") else ": "
+        return f"{where}{apart}{cause}" if where else str(cause)
     message = problem["msg"].removeprefix("Input should be ")
     return f"{where}: must be {message}, not {problem['input']!r}"

@@ -16,7 +16,8 @@ from hive_daemon.errors import InvalidInput
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall time has no zone
 _SECOND = timedelta(seconds=1)
 _NO_SHIFT = timedelta(0)
-_FIRST_INSTANT = -62_000_000_000.0
+_DAY_SECONDS = 86_400
+EARLIEST = -62_000_000_000.0
 """An instant of the year 5, the earliest that every zone can show."""
 
 
@@ -44,7 +45,7 @@ def _unknown_zone(name: str) -> str:
 def wall_at(instant: float, zone: tzinfo) -> datetime:
     """Return what the clock on the wall shows, in whole seconds; `fold` is 1 in the second pass of a doubled time."""
     # Rounded down: fromtimestamp alone may round up, past an occurrence.
-    whole = math.floor(max(instant, _FIRST_INSTANT))
+    whole = math.floor(max(instant, EARLIEST))
     return datetime.fromtimestamp(whole, zone).replace(tzinfo=None)
 
 
@@ -54,7 +55,8 @@ def doubled_by(wall: datetime, zone: tzinfo) -> timedelta:
 
 
 def _offset(wall: datetime, zone: tzinfo, fold: int) -> timedelta:
-    return wall.replace(tzinfo=zone, fold=fold).utcoffset() or _NO_SHIFT
+    # Asking the zone itself, and not a datetime that has it, spares most of the cost of a cron timer.
+    return zone.utcoffset(wall if wall.fold == fold else wall.replace(fold=fold)) or _NO_SHIFT
 
 
 def instant_of(wall: datetime, zone: tzinfo, fold: int) -> float:
@@ -69,13 +71,37 @@ def first_instant_of(wall: datetime, zone: tzinfo) -> float:
     return first if before >= after else _end_of_gap(first, zone, before, after)
 
 
-def _end_of_gap(late: float, zone: tzinfo, before: timedelta, after: timedelta) -> float:
-    """Return the instant of the change from offset `before` to `after`, at most their difference before `late`."""
-    old, new = late - (after - before) / _SECOND, late
+def change_within(start: float, end: float, zone: tzinfo) -> float | None:
+    """Return when the clock is changed within (start, end], a span of whole seconds and of no more than a day or two.
+
+    It is the first instant, in whole seconds, at which the new offset from UTC holds. No zone changes its clock twice
+    in so short a time, so the offsets at both ends tell.
+    """
+    old, new = math.floor(start), math.floor(end)
+    after = _offset_at(new, zone)
+    if _offset_at(old, zone) == after:
+        return None
     while new - old > 1:
-        middle = math.floor((old + new) / 2)
-        if datetime.fromtimestamp(middle, zone).utcoffset() == after:
+        middle = (old + new) // 2
+        if _offset_at(middle, zone) == after:
             new = middle
         else:
             old = middle
-    return new
+    return float(new)
+
+
+def clock_changes(start: float, end: float, zone: tzinfo) -> tuple[float, ...]:
+    """Return every instant in (start, end] at which the clock of this zone is changed. Costs a microsecond a day."""
+    days = range(math.floor(start), math.floor(end), _DAY_SECONDS)
+    found = (change_within(day, min(day + _DAY_SECONDS, end), zone) for day in days)
+    return tuple(change for change in found if change is not None)
+
+
+def _offset_at(instant: float, zone: tzinfo) -> timedelta:
+    return datetime.fromtimestamp(instant, zone).utcoffset() or _NO_SHIFT
+
+
+def _end_of_gap(late: float, zone: tzinfo, before: timedelta, after: timedelta) -> float:
+    """Return the instant of the change from offset `before` to `after`, at most their difference before `late`."""
+    change = change_within(late - (after - before) / _SECOND, late, zone)
+    return late if change is None else change
