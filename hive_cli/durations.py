@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hive_cli.failures import Failure
 from hive_daemon.control.wire import ErrorCode
@@ -54,6 +54,24 @@ def brief(seconds: float) -> str:
         if amount or parts:
             parts.append(f"{amount}{unit}" if amount else "")
     return "".join(parts[:2])
+
+
+def moment_of(text: str) -> str:
+    """Return the time that `2h` ago was, or a time that is written out, as ISO 8601 in UTC; raises Failure."""
+    if not text[:4].isdecimal() or text[4:5] != "-":
+        return _iso(datetime.now(UTC) - timedelta(seconds=parse_duration(text)))
+    try:
+        return _iso(datetime.fromisoformat(text).astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise Failure(
+            ErrorCode.USAGE,
+            f'"{text}" is not a time',
+            "write a duration as 2h, or a time as 2026-03-02T09:00",
+        ) from None
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment.replace(tzinfo=None).isoformat()}Z"
 
 
 def monotonic() -> float:

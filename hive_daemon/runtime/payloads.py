@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from hive_daemon.graph import facts, model_facts
+from hive_daemon.graph import budget_facts, facts, model_facts
 from hive_daemon.runtime.events import EventType
 
 _NOT_OF_EXECUTIONS: Mapping[EventType, tuple[str, ...]] = {
@@ -16,9 +16,14 @@ _NOT_OF_EXECUTIONS: Mapping[EventType, tuple[str, ...]] = {
     EventType.STATE_CHANGED: ("key", "old_value", "new_value", "scope"),
     EventType.STREAM_STARTED: ("entry_point",),
     EventType.STREAM_STOPPED: ("entry_point",),
+    EventType.TIMER_PAUSED: ("timer", "by", "reason", "until"),
+    EventType.TIMER_RESUMED: ("timer", "by", "reason"),
+    EventType.TIMER_DONE: ("timer", "reason"),
     EventType.TRIGGER_SKIPPED: ("timer", "scheduled_for", "outcome", "reason"),
     EventType.WEBHOOK_RECEIVED: ("path", "method", "headers", "payload", "query_params"),
     EventType.WORKER_ESCALATION_TICKET: ("ticket",),
+    EventType.INCIDENT_OPENED: ("incident",),
+    EventType.INCIDENT_RESOLVED: ("incident",),
     EventType.CUSTOM: (),
 }
 
@@ -26,7 +31,7 @@ _NOT_OF_EXECUTIONS: Mapping[EventType, tuple[str, ...]] = {
 def _of_facts() -> dict[EventType, tuple[str, ...]]:
     made = [
         kind
-        for module in (facts, model_facts)
+        for module in (budget_facts, facts, model_facts)
         for kind in vars(module).values()
         if isinstance(kind, type)
     ]

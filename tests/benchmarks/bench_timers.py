@@ -31,11 +31,19 @@ from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
-from hive_daemon.runtime.triggers.timer import Due, Fire, Timer, TimerSource
+from hive_daemon.runtime.triggers.timer import Due, Timer
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
+from hive_daemon.runtime.triggers.timer_source import Fire, TimerSource
 from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.storage.sqlite.store import open_sqlite
-from hive_daemon.storage.timer_values import Occurrence, TimerFire, TimerRow, TimerSpec
+from hive_daemon.storage.timer_values import (
+    EVERYTHING,
+    Occurrence,
+    Span,
+    TimerFire,
+    TimerRow,
+    TimerSpec,
+)
 from hive_daemon.storage.values import Submitted
 from tests.fakes.still_clock import StillClock
 from tests.fakes.store_kit import Ear
@@ -58,8 +66,18 @@ class Ledger:
         """Settle nothing."""
         return None
 
+    async def account(self, timer_ids: Sequence[str]) -> list[TimerRow]:
+        """Answer nothing."""
+        return []
+
     async def set_paused(
-        self, timer_ids: Sequence[str], paused: bool, *, by: str = "", note: str = ""
+        self,
+        timer_ids: Sequence[str],
+        paused: bool,
+        *,
+        by: str = "",
+        note: str = "",
+        until: float | None = None,
     ) -> None:
         """Take no note."""
 
@@ -67,7 +85,9 @@ class Ledger:
         """Answer nothing."""
         return []
 
-    async def occurrences(self, timer_id: str, limit: int = 50) -> list[Occurrence]:
+    async def occurrences(
+        self, timer_id: str, limit: int = 50, span: Span = EVERYTHING
+    ) -> list[Occurrence]:
         """Answer nothing."""
         return []
 

@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-
 import pytest
 
 from hive_daemon.clock import iso_z
 from hive_daemon.errors import TimerNotFound
-from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import EventType
 from hive_daemon.storage.timer_values import TimerOutcome
 from tests.fakes.clock import FakeClock
-from tests.fakes.embedded import GOAL, Heard, Turnstile, function, graph_of, services_at
-
-NINE = datetime(2026, 3, 2, 9, 0, tzinfo=UTC).timestamp()  # a Monday
-LANE = "agent/report"
-DONE, SKIPPED = EventType.EXECUTION_COMPLETED, EventType.TRIGGER_SKIPPED
-
-
-async def look_at(event: dict) -> dict:
-    return event
-
-
-def timer(entry_point="report", *, session="new", max_concurrent=10, **config):
-    level = "isolated" if session == "reuse" else "shared"
-    return EntryPointSpec(
-        id=entry_point,
-        trigger_type="timer",
-        trigger_config=config,
-        isolation_level=level,
-        session=session,
-        max_concurrent=max_concurrent,
-    )
-
-
-REPORT = function("report", look_at, inputs=["event"])
-
-
-class Agent:
-    """A running agent with timers."""
-
-    def __init__(self, clock, services, runtime):
-        self.clock, self.services, self.runtime = clock, services, runtime
-        self.heard = Heard.of(runtime)
-
-    async def ledger(self, timer_id=LANE):
-        """What became of the due instants, oldest first, as (seconds after nine, outcome)."""
-        rows = await self.services.store.timers.occurrences(timer_id)
-        return [(round(row.scheduled_at - NINE, 3), row.outcome.value) for row in rows[::-1]]
-
-    async def fired(self, count, stream_id="report"):
-        """Wait until so many executions are over; what the last was given."""
-        event = await self.heard.until(DONE, stream_id, count=count)
-        return event.data["output"]["answer"]
-
-    async def skipped(self, count):
-        """Wait until so many instants were passed over; why the last was."""
-        event = await self.heard.until(SKIPPED, "report", count=count)
-        return event.data["outcome"], event.data["reason"]
-
-
-@asynccontextmanager
-async def agent(path, clock, *specs, graph=None):
-    async with services_at(path, clock) as (services, placement):
-        runtime = AgentRuntime(graph or graph_of(REPORT), GOAL, placement=placement)
-        for spec in specs:
-            runtime.register_entry_point(spec)
-        made = Agent(clock, services, runtime)
-        await runtime.start()
-        try:
-            yield made
-        finally:
-            await runtime.stop(0.0)
+from tests.fakes.embedded import GOAL, Turnstile, function, graph_of
+from tests.fakes.timed_agent import DONE, LANE, NINE, REPORT, agent, look_at, timer
 
 
 @pytest.fixture

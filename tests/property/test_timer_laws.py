@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hive_daemon.runtime.triggers.catchup import MOST_CAUGHT_UP
-from hive_daemon.runtime.triggers.timer import Timer, TimerSource
+from hive_daemon.runtime.triggers.timer import Timer
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
+from hive_daemon.runtime.triggers.timer_source import TimerSource
 from hive_daemon.storage.timer_values import TimerOutcome, TimerSkip
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryDisk, open_memory
@@ -81,9 +82,14 @@ class Life:
             await source.stop()
 
     async def _fire(self, due):
+        if due.skip is not None:
+            await self.store.timers.fire(due.settled(due.skip))
+            return
         self.handed_over.append(due)
         fired = TimerSkip(TimerOutcome.FIRED, due.reason)
-        await self.store.timers.fire(due.settled(PAUSED if due.timer.is_paused else fired))
+        await self.store.timers.fire(
+            due.settled(PAUSED if due.timer.holds(due.scheduled_at) else fired)
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -138,7 +144,25 @@ def test_what_was_missed_is_caught_up_as_the_policy_says(before, away, catchup):
     seen = [60 * n for n in range(1, before // 60 + 1)]
     missed = [60 * n for n in range(before // 60 + 1, (before + away) // 60 + 1)]
     then = [60 * n for n in range((before + away) // 60 + 1, (before + away + 1) // 60 + 1)]
-    # A timer that has never fired has nothing to catch up.
-    known = missed if seen else []
-    late = {"none": [], "one": known[-1:], "all": known[-MOST_CAUGHT_UP:]}[catchup]
+    late = {"none": [], "one": missed[-1:], "all": missed[-MOST_CAUGHT_UP:]}[catchup]
     assert fired == seen + late + then
+
+
+quiet_moves = moves.map(lambda script: [move for move in script if move[0] != "step"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(configs, quiet_moves)
+def test_every_instant_of_an_interval_has_its_row_whoever_was_there(config, script):
+    life = Life({"every": "1m", **config})
+    ledger = asyncio.run(life.play([*script, ("stay away", 1), ("pass", 1)]))
+    seconds = 2 + sum(how for kind, how in script if kind in ("pass", "stay away"))
+    rows = sorted(round(row.scheduled_at - NOW, 3) for row in ledger)
+    immediately = {
+        round(due.scheduled_at - NOW, 3)
+        for due in life.handed_over
+        if due.reason == "run_immediately"
+    }
+    due = {60.0 * n for n in range(1, seconds // 60 + 1)}
+    assert due <= set(rows)
+    assert set(rows) - due <= immediately
