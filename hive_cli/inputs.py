@@ -25,17 +25,34 @@ def read_input(source: str, assignments: list[str], *, option: str = "--input") 
     return document
 
 
-def _load(source: str, option: str) -> Json:
-    name = "standard input" if source == STDIN else source
-    content = _bytes(source, option)
+def read_text(source: str, *, option: str) -> str:
+    """Return a file, or standard input, as it is; raises Failure that names what is wrong."""
+    return _decoded(_bytes(source, option), source, option, "utf-8")
+
+
+def _decoded(content: bytes, source: str, option: str, encoding: str) -> str:
     if len(content) > BODY_LIMIT_BYTES:
-        raise usage(f"{option} {name}: is larger than 16 MiB", "put the bulk in a file and name it")
+        raise usage(
+            f"{option} {_name(source)}: is larger than 16 MiB", "put the bulk in a file and name it"
+        )
     try:
-        document = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise usage(
-            f"{option} {name}: is not UTF-8 text, see byte {error.start}", "save it as UTF-8"
+            f"{option} {_name(source)}: is not UTF-8 text, see byte {error.start}",
+            "save it as UTF-8",
         ) from error
+
+
+def _name(source: str) -> str:
+    return "standard input" if source == STDIN else source
+
+
+def _load(source: str, option: str) -> Json:
+    name = _name(source)
+    text = _decoded(_bytes(source, option), source, option, "utf-8-sig")
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise usage(f"{option} {name}: is not JSON: {error.msg} at {where}", _SHAPE) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from hive_daemon.errors import (
     BudgetExceeded,
+    Busy,
     Conflict,
     HiveError,
     IdempotencyConflict,
@@ -16,12 +18,13 @@ from hive_daemon.errors import (
     NotFound,
     NotRunning,
     QueueFull,
+    RateLimited,
     Refused,
     StorageError,
     StorageFull,
 )
 from hive_daemon.http.answers import RequestRefused, json_answer
-from hive_daemon.runtime.webhook_desk import Taken
+from hive_daemon.runtime.webhook_delivery import Taken
 from hive_daemon.runtime.webhook_schemes import CHALLENGES, Verdict, Verify
 
 _SENTENCES = {
@@ -54,17 +57,32 @@ def unproven(scheme: Verify, verdict: Verdict) -> web.Response:
     return answer
 
 
+def refused_answer(error: HiveError) -> web.Response:
+    """Answer a delivery that was not taken; a full queue tells how much waits in it."""
+    refusal = refusal_of(error)
+    if not isinstance(error, QueueFull):
+        return refusal.answer()
+    told = {"error": str(refusal), "depth": error.depth}
+    return json_answer(refusal.status, told, retry_after=refusal.retry_after)
+
+
 def refusal_of(error: HiveError) -> RequestRefused:
     """Return what a sender is told of an error. Its own message stays here: it may name paths."""
     match error:
         case NotRunning():
             return refused(HTTPStatus.SERVICE_UNAVAILABLE, "The agent is not running", 5)
         case StorageFull():
-            return refused(HTTPStatus.INSUFFICIENT_STORAGE, "There is no space left", 60)
-        case QueueFull() | BudgetExceeded():
-            return refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", 30)
+            seconds = _seconds(error, 60)
+            return refused(HTTPStatus.INSUFFICIENT_STORAGE, "There is no space left", seconds)
+        case QueueFull():
+            return refused(HTTPStatus.TOO_MANY_REQUESTS, "The queue is full", _seconds(error, 30))
+        case RateLimited() | BudgetExceeded():
+            return refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", _seconds(error, 30))
+        case Busy():
+            return refused(HTTPStatus.CONFLICT, "It is busy and takes nothing more", 5)
         case Refused():
-            return refused(HTTPStatus.SERVICE_UNAVAILABLE, "No new work is taken", 5)
+            seconds = _seconds(error, 5)
+            return refused(HTTPStatus.SERVICE_UNAVAILABLE, "No new work is taken", seconds)
         case StorageError():
             return refused(HTTPStatus.SERVICE_UNAVAILABLE, "The delivery cannot be stored", 5)
         case IdempotencyConflict():
@@ -79,6 +97,10 @@ def refusal_of(error: HiveError) -> RequestRefused:
             return refused(HTTPStatus.BAD_REQUEST, "The payload is not valid")
         case _:
             return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error")
+
+
+def _seconds(error: Refused, otherwise: int) -> int:
+    return otherwise if error.retry_after is None else max(1, math.ceil(error.retry_after))
 
 
 def refused(status: HTTPStatus, sentence: str, retry_after: int = 0) -> RequestRefused:

@@ -7,7 +7,6 @@ what is settled is kept without its data.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
@@ -20,9 +19,12 @@ from hive_daemon.storage.webhook_deliveries import (
     DeliveryFilter,
     DeliveryRow,
     DeliveryStatus,
+    Settlement,
 )
 
 MOST_ROWS = 10_000
+
+_UNSETTLED = (DeliveryStatus.RECEIVED, DeliveryStatus.REFUSED)
 
 
 @dataclass(slots=True)
@@ -48,38 +50,43 @@ class MemoryLedger:
             if known.row.body_hash != arrival.body_hash:
                 raise IdempotencyConflict(subject=arrival.key)
             found = known.row
+            if found.status is DeliveryStatus.REFUSED:
+                self._forget(found.id)
+                return self._keep(replace(arrival, id=found.id), found.repeats + 1)
             known.row = replace(found, repeats=found.repeats + 1)
             return Admission(found, is_new=False)
-        row = _row_of(arrival, now, self._due_at(arrival, now))
+        return self._keep(arrival, 0)
+
+    def _keep(self, arrival: Arrival, repeats: int) -> Admission:
+        now = self._clock.time()
+        row = replace(_row_of(arrival, now, self._due_at(arrival, now)), repeats=repeats)
         self._rows[row.id] = _Kept(row, now + arrival.known_seconds)
         self._keys[arrival.route, arrival.key] = row.id
         self._make_room()
         return Admission(row, is_new=True)
 
-    async def settle(
-        self,
-        delivery_id: str,
-        status: DeliveryStatus,
-        execution_ids: Sequence[str] = (),
-        reason: str = "",
-    ) -> None:
+    async def settle(self, *settled: Settlement) -> None:
         """See `DeliveryLedger.settle`."""
-        kept = self._rows.get(delivery_id)
-        if kept is None or kept.row.status is not DeliveryStatus.RECEIVED:
+        for each in settled:
+            self._settle(each)
+
+    def _settle(self, settled: Settlement) -> None:
+        kept = self._rows.get(settled.delivery_id)
+        if kept is None or kept.row.status not in _UNSETTLED:
             return
-        ids = tuple(execution_ids)
+        ids = tuple(settled.execution_ids)
         kept.row = replace(
             kept.row,
-            status=status,
-            reason=reason,
+            status=settled.status,
+            reason=settled.reason,
             execution_ids=ids,
             settled_at=self._clock.time(),
-            data=b"{}",
+            data=kept.row.data if settled.status is DeliveryStatus.REFUSED else b"{}",
         )
         if not kept.row.superseded:
             return
         for other in self._rows.values():
-            if other.row.superseded_by == delivery_id:
+            if other.row.superseded_by == settled.delivery_id:
                 other.row = replace(other.row, execution_ids=ids)
 
     async def withdraw(self, delivery_id: str) -> None:
@@ -111,7 +118,8 @@ class MemoryLedger:
         if wanted.before:
             names = [row.id for row in rows]
             rows = rows[names.index(wanted.before) + 1 :] if wanted.before in names else []
-        return [row for row in rows if _fits(row, wanted)][: min(wanted.limit, MAX_PAGE)]
+        found = [row for row in rows if _fits(row, wanted)][: min(wanted.limit, MAX_PAGE)]
+        return found if wanted.with_data else [replace(row, data=b"{}") for row in found]
 
     async def prune(self, older_than: float) -> int:
         """See `DeliveryLedger.prune`."""
@@ -182,6 +190,7 @@ def _row_of(arrival: Arrival, now: float, due_at: float | None) -> DeliveryRow:
 def _fits(row: DeliveryRow, wanted: DeliveryFilter) -> bool:
     return (
         (not wanted.ids or row.id in wanted.ids)
+        and (not wanted.keys or row.key in wanted.keys)
         and (not wanted.routes or row.route in wanted.routes)
         and (not wanted.statuses or row.status in wanted.statuses)
         and (wanted.since is None or row.received_at >= wanted.since)

@@ -28,6 +28,7 @@ KEPT_HEADERS = frozenset(
         "idempotency-key",
         "x-slack-request-timestamp",
         "x-slack-retry-num",
+        "traceparent",
     }
 )
 DELIVERY_HEADERS = ("x-github-delivery", "webhook-id", "idempotency-key")

@@ -35,6 +35,8 @@ MAX_BODY = 64 * 2**20
 MOST_SECRETS = 8
 MAX_SHOWN = 80
 RESERVED_INPUTS = frozenset({"event"})
+RESERVED = frozenset({"/livez", "/readyz", "/metrics"})
+"""Paths that the daemon answers itself."""
 
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _METHOD = re.compile(r"[A-Z]+")
@@ -340,6 +342,8 @@ def read_verify(verify: object) -> Verify:
 
 
 def _check_path(route: WebhookRoute) -> None:
+    if route.path in RESERVED:
+        raise ValueError(f"webhook path {route.path!r} is Hive's own, choose another one")
     if not _PATH.fullmatch(route.path):
         raise ValueError(
             f"webhook path {route.path!r} must begin with '/' and hold only what stands for itself in a URL"

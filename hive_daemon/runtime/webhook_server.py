@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -24,8 +24,13 @@ from hive_daemon.http.body import read_body, unpack_body
 from hive_daemon.http.limits import ListenerLimits
 from hive_daemon.http.listener import STOP_SECONDS, Listener
 from hive_daemon.runtime.event_bus import EventBus
-from hive_daemon.runtime.webhook_answers import refusal_of, taken_answer, unproven
-from hive_daemon.runtime.webhook_desk import (
+from hive_daemon.runtime.webhook_answers import (
+    refusal_of,
+    refused_answer,
+    taken_answer,
+    unproven,
+)
+from hive_daemon.runtime.webhook_delivery import (
     Delivery,
     Door,
     Intake,
@@ -33,15 +38,12 @@ from hive_daemon.runtime.webhook_desk import (
     Ready,
     Results,
     Taken,
-    WebhookDesk,
-    event_of,
-    inputs_of,
-    name_of,
 )
+from hive_daemon.runtime.webhook_desk import WebhookDesk
 from hive_daemon.runtime.webhook_memory import MemoryLedger
-from hive_daemon.runtime.webhook_payload import handshake, kept_headers, payload_of, query_of
-from hive_daemon.runtime.webhook_places import Part
+from hive_daemon.runtime.webhook_payload import handshake, payload_of
 from hive_daemon.runtime.webhook_rate import Bucket
+from hive_daemon.runtime.webhook_reading import Sent, delivery_read, headers_as_sent
 from hive_daemon.runtime.webhook_route import Respond, Rules, WebhookRoute, rules_of
 from hive_daemon.runtime.webhook_schemes import Request, Verdict
 from hive_daemon.storage.webhook_deliveries import DeliveryLedger
@@ -49,6 +51,9 @@ from hive_daemon.storage.webhook_deliveries import DeliveryLedger
 __all__ = ["Delivery", "Intake", "WebhookRoute", "WebhookServer", "WebhookServerConfig"]
 
 logger = logging.getLogger(__name__)
+
+Page = Callable[[], Awaitable[web.Response]]
+"""Makes the answer of a page that needs nothing of its request."""
 
 WAIT_SECONDS = 30.0
 """How long `respond: wait` waits; then the sender is answered as with `ack`."""
@@ -94,6 +99,7 @@ class WebhookServer:
         self._clock = clock
         self._doors: dict[str, Door] = {}
         self._buckets: dict[str, Bucket] = {}
+        self._pages: dict[str, Page] = {}
         self._listener: Listener | None = None
         self._is_refusing = False
         self.desk = WebhookDesk(self._doors, ledger or MemoryLedger(clock), clock)
@@ -123,6 +129,10 @@ class WebhookServer:
         self._doors.pop(path, None)
         self._buckets.pop(path, None)
 
+    def add_page(self, path: str, page: Page) -> None:
+        """Answer GET and HEAD on a path that no route may have (`webhook_route.RESERVED`), also while it refuses."""
+        self._pages[path] = page
+
     @property
     def routes(self) -> list[WebhookRoute]:
         """The routes."""
@@ -132,6 +142,11 @@ class WebhookServer:
     def doors(self) -> Mapping[str, Door]:
         """The routes with their rules and counts, by path."""
         return self._doors
+
+    @property
+    def max_body(self) -> int:
+        """The largest body of routes that say nothing, in bytes."""
+        return self._config.limits.max_body
 
     # --- lifecycle --------------------------------------------------------------------------
 
@@ -152,7 +167,7 @@ class WebhookServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError; its errno is EADDRINUSE if the address is taken."""
-        if self._listener is not None or not self._doors:
+        if self._listener is not None or not (self._doors or self._pages):
             return
         config = self._config
         listener = Listener(config.host, config.port, config.limits)
@@ -196,6 +211,9 @@ class WebhookServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Raises RequestRefused for a body that cannot be read: the listener answers it."""
         path, _, query = request.raw_path.partition("?")
+        page = self._pages.get(path)
+        if page is not None:
+            return await _shown(request, page)
         door = self._doors.get(path)
         if door is None:
             # While agents come and go, a path that is missing may be a route's.
@@ -216,10 +234,11 @@ class WebhookServer:
         if not rules.lets_in(request.remote):
             return json_answer(HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
         self._count(door)
-        self._check_ready(door)
+        self.check_ready(door)
         limit = rules.max_body or request.client_max_size
         taken = await read_body(request, limit, rules.read_timeout)
-        verdict = rules.check.judge(Request(_bytes_of(request), taken, self._clock.time()))
+        headers = headers_as_sent(request.headers.items())
+        verdict = rules.check.judge(Request(headers, taken, self._clock.time()))
         if verdict is not Verdict.GENUINE:
             return unproven(rules.check.scheme, verdict)
         packing = ",".join(request.headers.getall("Content-Encoding", ()))
@@ -228,24 +247,34 @@ class WebhookServer:
         greeting = handshake(rules.check.scheme, request.headers, payload)
         if greeting is not None:
             return json_answer(HTTPStatus.OK, greeting)
-        delivery = _delivery(door, request, query, payload, hashlib.sha256(body).hexdigest())
+        sent = Sent(request.method, tuple(request.headers.items()), query)
+        delivery = delivery_read(door, sent, payload, hashlib.sha256(body).hexdigest())
         return await self._take(door, delivery)
 
     def _count(self, door: Door) -> None:
         """Count a request, genuine or not. Raises RequestRefused if it is one too many."""
-        rate = door.rules.rate
-        if rate is None:
-            return
-        now = self._clock.monotonic()
-        bucket = self._buckets.get(door.route.path) or Bucket(rate.count, now)
-        self._buckets[door.route.path], seconds = bucket.take(rate, now)
+        bucket, seconds = self._one_more(door)
+        if bucket is not None:
+            self._buckets[door.route.path] = bucket
         if seconds:
             # Its body was not read.
             raise RequestRefused(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", retry_after=seconds
             )
 
-    def _check_ready(self, door: Door) -> None:
+    def seconds_to_room(self, door: Door) -> int:
+        """Return in how many seconds the rate of a route lets one more request in, 0 for now; none is counted."""
+        return self._one_more(door)[1]
+
+    def _one_more(self, door: Door) -> tuple[Bucket | None, int]:
+        rate = door.rules.rate
+        if rate is None:
+            return None, 0
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(door.route.path) or Bucket(rate.count, now)
+        return bucket.take(rate, now)
+
+    def check_ready(self, door: Door) -> None:
         """Raise RequestRefused while nothing is to be taken."""
         self._check_open()
         try:
@@ -274,13 +303,23 @@ class WebhookServer:
                     "repeat_key": f"{door.route.path} {error.code}",
                 },
             )
-            return refusal.answer()
+            return refused_answer(error)
         return taken_answer(taken, await _result(door, taken))
 
     async def _publish(self, delivery: Delivery) -> list[str]:
         if self._bus is not None:
             await self._bus.publish(delivery.event)
         return []
+
+
+async def _shown(request: web.BaseRequest, page: Page) -> web.StreamResponse:
+    if request.method in ("GET", "HEAD"):
+        return await page()
+    answer = json_answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "Method not allowed"})
+    answer.headers["Allow"] = "GET, HEAD"
+    # What follows on the connection may be a body that nobody reads.
+    answer.force_close()
+    return answer
 
 
 def _unread(error: HiveError) -> RequestRefused:
@@ -295,32 +334,6 @@ async def _result(door: Door, taken: Taken) -> Mapping[str, object] | None:
     if not waits or not taken.execution_ids:
         return None
     return await door.results(taken.execution_ids[0], WAIT_SECONDS)
-
-
-def _delivery(
-    door: Door, request: web.BaseRequest, query: str, payload: object, body_hash: str
-) -> Delivery:
-    rules = door.rules
-    naming = {place.steps[0] for place in rules.dedupe if place.part is Part.HEADER}
-    seen = kept_headers(request.headers.items(), rules.kept | naming)
-    data: dict[str, object] = {
-        "path": door.route.path,
-        "method": request.method,
-        "headers": {name: value for name, value in seen.items() if name in rules.kept},
-        "payload": payload,
-        "query_params": query_of(query),
-    }
-    name = name_of(rules.dedupe, {**data, "headers": seen})
-    event = event_of(door.route.source_id, data)
-    return Delivery(event, name, body_hash, inputs_of(rules, data))
-
-
-def _bytes_of(request: web.BaseRequest) -> dict[str, list[bytes]]:
-    """Return the headers as they came: aiohttp has decoded them."""
-    found: dict[str, list[bytes]] = {}
-    for name, value in request.headers.items():
-        found.setdefault(name.lower(), []).append(value.encode(errors="surrogateescape"))
-    return found
 
 
 def _wrong_method(rules: Rules) -> web.Response:

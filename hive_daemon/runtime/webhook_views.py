@@ -1,4 +1,4 @@
-"""What a person sees of webhooks: routes, deliveries, what a rule would make of one. Pure; no view holds a secret."""
+"""What a person sees of webhooks: routes, deliveries, what a rule would make of one. No view holds a secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import orjson
 from hive_daemon.clock import iso_z
 from hive_daemon.durations import format_duration
 from hive_daemon.errors import NotFound
-from hive_daemon.runtime.webhook_desk import Door, inputs_of
+from hive_daemon.observability.redaction import redactor
+from hive_daemon.runtime.webhook_delivery import Door, inputs_of
 from hive_daemon.runtime.webhook_filters import rejection
 from hive_daemon.runtime.webhook_places import text_of
 from hive_daemon.runtime.webhook_schemes import SIGNS_TIME, Verify, proof
@@ -65,7 +66,7 @@ def delivery_view(row: DeliveryRow, *, with_data: bool = False) -> Json:
         "replay_of": row.replay_of or None,
     }
     if with_data:
-        view["data"] = orjson.loads(row.data)
+        view["data"] = redactor().redact_value(orjson.loads(row.data))
     return view
 
 

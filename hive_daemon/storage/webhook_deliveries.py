@@ -17,14 +17,15 @@ MAX_PAGE = 500
 class DeliveryStatus(StrEnum):
     """What became of a delivery.
 
-    received → queued | failed; coalesced → received (the last of its group) | superseded; queued, ignored,
-    superseded and failed are final.
+    received → queued | refused | failed; coalesced → received (the last of its group) | superseded; refused → received,
+    when its sender tries again; queued, ignored, superseded and failed are final.
     """
 
     RECEIVED = "received"
     COALESCED = "coalesced"
     QUEUED = "queued"
     IGNORED = "ignored"
+    REFUSED = "refused"
     SUPERSEDED = "superseded"
     FAILED = "failed"
 
@@ -92,19 +93,31 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a delivery."""
+
+    delivery_id: str
+    status: DeliveryStatus
+    execution_ids: Sequence[str] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryFilter:
     """Which deliveries: all that is given must fit. `since` and `until` are times of arrival, `until` excluded.
 
-    `before` is the id of the last delivery of the page before.
+    `before` is the id of the last delivery of the page before. Without `with_data` the rows carry `{}`.
     """
 
     ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     statuses: tuple[DeliveryStatus, ...] = ()
     since: float | None = None
     until: float | None = None
     before: str = ""
     limit: int = 100
+    with_data: bool = True
 
 
 class DeliveryLedger(Protocol):
@@ -113,19 +126,14 @@ class DeliveryLedger(Protocol):
     async def admit(self, arrival: Arrival) -> Admission:
         """Make a delivery durable, or find the row of the one that it repeats.
 
-        Laws: of one route, one row per key while the key is known; a coalesced row is due `window` after it, but at
-        most `max_wait` after the first row of its group that still waits. Raises IdempotencyConflict if the key came
-        with another body, StorageFull, StorageUnavailable; then nothing is stored.
+        Laws: of one route, one row per key while the key is known; one that was refused arrives anew, under its first
+        id; a coalesced row is due `window` after it, but at most `max_wait` after the first row of its group that still
+        waits. Raises IdempotencyConflict if the key came with another body, StorageFull, StorageUnavailable; then
+        nothing is stored.
         """
 
-    async def settle(
-        self,
-        delivery_id: str,
-        status: DeliveryStatus,
-        execution_ids: Sequence[str] = (),
-        reason: str = "",
-    ) -> None:
-        """Say what became of a received delivery; of those that it superseded, the executions are the same."""
+    async def settle(self, *settled: Settlement) -> None:
+        """Say what became of received or refused deliveries; those that they superseded have the same executions."""
 
     async def withdraw(self, delivery_id: str) -> None:
         """Forget a received delivery, as if it had never come: its sender is refused and may send it again."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import os
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.daemon_process import Place
+from tests.fakes.daemon_process import ROOT, SECONDS, Place
 from tests.fakes.raw_http import signature
+from tests.fakes.webhook_lives import SECRET, life
 
-SECRET = "t0p-s3cret"
-LIVES, DELIVERIES = 5, 100
+DEATHS = 500
 
 
 @pytest.fixture
@@ -80,20 +87,75 @@ def test_three_equal_deliveries_one_after_kill_9_are_one_execution(place: Place,
     assert list(executions(place.state)) == [name]
 
 
-def test_kill_9_right_after_a_202_loses_none_of_500_deliveries(place: Place, port: int) -> None:
+@dataclass
+class Lives:
+    """The lives of a small server at one store, one after the other (see `tests.fakes.webhook_lives`)."""
+
+    process: subprocess.Popen[str]
+
+    def begin(self) -> tuple[int, int]:
+        """Begin the next life; answer its pid and its port once it listens."""
+        self._write("live\n")
+        ready, pid, port = self._read().split()
+        assert ready == "ready"
+        return int(pid), int(port)
+
+    def kill(self, pid: int) -> None:
+        """Kill a life with SIGKILL and wait until it is gone."""
+        os.kill(pid, signal.SIGKILL)
+        assert self._read() == f"ended {signal.SIGKILL.value}\n"
+
+    def _write(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> Iterator[Lives]:
+    """Lives at the store in `tmp_path`."""
+    command = [sys.executable, "-m", "tests.fakes.webhook_lives", str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Lives(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_kill_9_right_after_each_of_500_202s_loses_none(tmp_path: Path, lives: Lives) -> None:
     promised: dict[int, str] = {}
-    for life in range(LIVES):
-        daemon = place.start(LIFE="1").ready()
+    for number in range(DEATHS):
+        pid, port = lives.begin()
         with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-            for number in range(life * DELIVERIES, (life + 1) * DELIVERIES):
-                status, promised[number] = deliver(client, number)
-                assert status == 202
-            daemon.kill()
-    assert len(set(promised.values())) == LIVES * DELIVERIES
-    place.start(LIFE="1").ready()
-    for name in promised.values():
-        assert place.settled(name)["status"] == "completed"
+            status, promised[number] = deliver(client, number)
+            lives.kill(pid)
+        assert status == 202
+    assert len(set(promised.values())) == DEATHS
+    ended, again = asyncio.run(last_life(tmp_path, promised))
+    assert ended == {name: number for number, name in promised.items()}
+    assert again == promised
+    assert executions(tmp_path) == dict.fromkeys(promised.values(), "completed")
+
+
+async def last_life(
+    directory: Path, promised: Mapping[int, str]
+) -> tuple[dict[str, object], dict[int, str]]:
+    """Let everything end; return what each execution put out, and how each delivery is answered that comes again."""
+    async with life(directory) as runtime:
+        results = [await runtime.wait_for_completion(name, SECONDS) for name in promised.values()]
+        assert runtime.webhook_server is not None
+        port = runtime.webhook_server.port or 0
+        again = await asyncio.to_thread(deliver_all, port, promised)
+    outputs = [result and result.output.get("answer") for result in results]
+    return dict(zip(promised.values(), outputs, strict=True)), again
+
+
+def deliver_all(port: int, numbers: Iterable[int]) -> dict[int, str]:
+    """Send deliveries one after the other; return their executions."""
     with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-        again = [deliver(client, number)[1] for number in promised]
-    assert again == list(promised.values())
-    assert set(executions(place.state)) == set(promised.values())
+        return {number: deliver(client, number)[1] for number in numbers}

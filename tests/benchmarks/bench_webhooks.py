@@ -1,7 +1,7 @@
 """How many signed webhooks per second are answered 202, and how late the slowest of a hundred is.
 
 "answer" verifies the signature, makes the event and answers; "commit" keeps the delivery in the real ledger and its
-execution in the real queue before it answers: three commits, each made together with those of other requests. A client
+execution in the real queue before it answers: two commits, each made together with those of other requests. A client
 in another process keeps `--connections` requests under way, each signed, of `--bytes`.
 
     python -m tests.benchmarks.bench_webhooks [--seconds 3] [--connections 64] [--loop uvloop|asyncio] [--profile FILE]

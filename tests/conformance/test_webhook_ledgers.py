@@ -13,6 +13,7 @@ from hive_daemon.storage.webhook_deliveries import (
     DeliveryFilter,
     DeliveryLedger,
     DeliveryStatus,
+    Settlement,
 )
 from tests.fakes.store_kit import SetClock
 from tests.fakes.webhook_bench import open_ledger
@@ -76,7 +77,7 @@ async def test_a_delivery_is_kept_as_it_arrived(ledger: DeliveryLedger, clock: S
 
 async def test_the_same_key_again_is_the_same_delivery(ledger: DeliveryLedger) -> None:
     await ledger.admit(arrival("a"))
-    await ledger.settle("dlv_a", QUEUED, ("e1", "e2"))
+    await ledger.settle(Settlement("dlv_a", QUEUED, ("e1", "e2")))
     again = await ledger.admit(arrival("a", id="dlv_b"))
     assert not again.is_new
     assert (again.row.id, again.row.execution_ids) == ("dlv_a", ("e1", "e2"))
@@ -111,13 +112,49 @@ async def test_what_is_withdrawn_never_came(ledger: DeliveryLedger) -> None:
     assert (await ledger.admit(arrival("a", body_hash="other"))).is_new
 
 
+async def test_what_was_refused_arrives_anew_under_its_first_id(
+    ledger: DeliveryLedger, clock: SetClock
+) -> None:
+    await ledger.admit(arrival("a"))
+    await ledger.admit(arrival("b"))
+    await ledger.settle(Settlement("dlv_a", DeliveryStatus.REFUSED, reason="queue_full"))
+    [row] = await ledger.query(DeliveryFilter(keys=("a",)))
+    assert (row.status, row.reason, row.data) == (
+        DeliveryStatus.REFUSED,
+        "queue_full",
+        b'{"payload":{"n":1}}',
+    )
+    with pytest.raises(IdempotencyConflict):
+        await ledger.admit(arrival("a", id="dlv_c", body_hash="other"))
+    clock.now += 5
+    again = await ledger.admit(arrival("a", id="dlv_d"))
+    assert again.is_new
+    assert (again.row.id, again.row.status, again.row.reason) == ("dlv_a", RECEIVED, "")
+    assert (again.row.repeats, again.row.received_at) == (1, clock.now)
+    assert [row.key for row in await ledger.query(DeliveryFilter())] == ["a", "b"]
+
+
+async def test_what_was_refused_may_have_been_taken_all_the_same(ledger: DeliveryLedger) -> None:
+    await ledger.admit(arrival("a"))
+    await ledger.settle(Settlement("dlv_a", DeliveryStatus.REFUSED, reason="queue_full"))
+    await ledger.settle(Settlement("dlv_a", QUEUED, ("e1",)))
+    again = await ledger.admit(arrival("a", id="dlv_b"))
+    assert (again.is_new, again.row.execution_ids) == (False, ("e1",))
+
+
+async def test_deliveries_are_listed_without_what_they_carried(ledger: DeliveryLedger) -> None:
+    admitted = await ledger.admit(arrival("a"))
+    [row] = await ledger.query(DeliveryFilter(with_data=False))
+    assert row == replace(admitted.row, data=b"{}")
+
+
 async def test_what_is_settled_stays(ledger: DeliveryLedger, clock: SetClock) -> None:
     await ledger.admit(arrival("a"))
     clock.now += 5
-    await ledger.settle("dlv_a", DeliveryStatus.FAILED, reason="why")
+    await ledger.settle(Settlement("dlv_a", DeliveryStatus.FAILED, reason="why"))
     await ledger.withdraw("dlv_a")
-    await ledger.settle("dlv_a", QUEUED, ("e1",))
-    await ledger.settle("dlv_none", QUEUED, ("e1",))
+    await ledger.settle(Settlement("dlv_a", QUEUED, ("e1",)))
+    await ledger.settle(Settlement("dlv_none", QUEUED, ("e1",)))
     [row] = await ledger.query(DeliveryFilter())
     assert (row.status, row.reason, row.settled_at) == (DeliveryStatus.FAILED, "why", clock.now)
 
@@ -156,7 +193,7 @@ async def test_of_a_group_the_last_is_released_and_stands_for_the_others(
     assert (row.id, row.status, row.superseded) == ("dlv_c", RECEIVED, 2)
     assert row.data == b'{"payload":{"n":1}}'
     assert await ledger.release("/hook", "=7") is None
-    await ledger.settle("dlv_c", QUEUED, ("e1",))
+    await ledger.settle(Settlement("dlv_c", QUEUED, ("e1",)))
     rows = await ledger.query(DeliveryFilter(ids=("dlv_a", "dlv_b")))
     assert {(row.status, row.superseded_by, row.execution_ids) for row in rows} == {
         (DeliveryStatus.SUPERSEDED, "dlv_c", ("e1",))
@@ -171,7 +208,7 @@ async def test_deliveries_are_found_by_what_they_are_newest_first(
     for at, name in enumerate("abcd"):
         clock.now = start + at
         await ledger.admit(arrival(name, route="/odd" if at % 2 else "/even"))
-    await ledger.settle("dlv_a", QUEUED)
+    await ledger.settle(Settlement("dlv_a", QUEUED))
 
     async def found(**wanted: object) -> str:
         rows = await ledger.query(DeliveryFilter(**wanted))  # type: ignore[arg-type]
@@ -192,8 +229,7 @@ async def test_what_is_old_and_final_and_known_no_more_is_forgotten(
     for name in "abc":
         await ledger.admit(arrival(name))
     await ledger.admit(held("held"))
-    await ledger.settle("dlv_a", QUEUED)
-    await ledger.settle("dlv_b", QUEUED)
+    await ledger.settle(Settlement("dlv_a", QUEUED), Settlement("dlv_b", QUEUED))
     assert await ledger.prune(clock.now + 1) == 0
     clock.now += 100
     assert await ledger.prune(clock.now - 101) == 0
@@ -206,6 +242,6 @@ async def test_memory_forgets_the_oldest_final_ones_beyond_its_bound(clock: SetC
     await ledger.admit(held("held"))
     for name in "abcd":
         await ledger.admit(arrival(name))
-        await ledger.settle(f"dlv_{name}", QUEUED)
+        await ledger.settle(Settlement(f"dlv_{name}", QUEUED))
     assert {row.key for row in await ledger.query(DeliveryFilter())} == {"held", "c", "d"}
     assert (await ledger.admit(arrival("a"))).is_new

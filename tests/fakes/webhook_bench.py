@@ -11,7 +11,7 @@ from typing import Any
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.http.limits import ListenerLimits
-from hive_daemon.runtime.webhook_desk import Delivery
+from hive_daemon.runtime.webhook_delivery import Delivery
 from hive_daemon.runtime.webhook_route import WebhookRoute
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
 from hive_daemon.storage.sqlite.reader import Readers
@@ -95,8 +95,9 @@ async def post(
     target: str = "/hook",
     method: str = "POST",
 ) -> RawAnswer:
-    """Send one request and return its answer."""
+    """Send one request and return its answer, once the ledger knows of it."""
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
     answer = await ask(server.port or 0, request(method, target, body, pairs))
     assert answer is not None
+    await server.desk.noted()
     return answer

@@ -7,14 +7,33 @@ from typing import Any
 
 import pytest
 
-from hive_daemon.errors import Draining, NotFound, NotRunning, QueueFull, StorageUnavailable
-from hive_daemon.runtime.webhook_desk import KEPT_SECONDS, UNNAMED_SECONDS, Delivery
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.errors import (
+    BudgetExceeded,
+    Busy,
+    Draining,
+    HiveError,
+    NotFound,
+    NotRunning,
+    QueueFull,
+    RateLimited,
+    StorageUnavailable,
+)
+from hive_daemon.runtime.webhook_delivery import UNNAMED_SECONDS, Delivery, Outcome, arrival_of
+from hive_daemon.runtime.webhook_desk import KEPT_SECONDS
 from hive_daemon.runtime.webhook_memory import MemoryLedger
+from hive_daemon.runtime.webhook_reading import Sent, delivery_read
 from hive_daemon.runtime.webhook_route import WebhookRoute
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
-from hive_daemon.runtime.webhook_trial import replay, rows_to_replay, try_route
-from hive_daemon.storage.webhook_deliveries import DeliveryFilter, DeliveryLedger, DeliveryStatus
+from hive_daemon.runtime.webhook_trial import Trial, replay, rows_to_replay, try_route
+from hive_daemon.storage.webhook_deliveries import (
+    DeliveryFilter,
+    DeliveryLedger,
+    DeliveryStatus,
+    Settlement,
+)
 from tests.fakes.clock import FakeClock
+from tests.fakes.raw_http import ask, request
 from tests.fakes.store_kit import SetClock
 from tests.fakes.webhook_bench import Executions, open_ledger, post, webhooks
 
@@ -92,6 +111,91 @@ async def test_the_same_key_with_another_body_is_409(tmp_path: Path) -> None:
         assert await statuses(ledger) == ["queued"]
 
 
+class SlowToNote(MemoryLedger):
+    """A ledger that notes what became of a delivery only when it is let."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(clock)
+        self.gate = asyncio.Event()
+        self.errors: list[Exception] = []
+
+    async def settle(self, *settled: Settlement) -> None:
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        await super().settle(*settled)
+
+
+async def send(server: WebhookServer, n: int) -> Any:
+    """Send a delivery and return its answer, whatever the ledger knows by then."""
+    answer = await ask(server.port or 0, request("POST", "/hook", body(n=n)))
+    assert answer is not None
+    return answer.json
+
+
+async def test_a_sender_does_not_wait_until_it_is_noted_what_became_of_its_delivery() -> None:
+    ledger, intake = SlowToNote(), Executions()
+    async with webhooks(OPEN, intake=intake, ledger=ledger) as server:
+        first, again, other = [await send(server, n) for n in (1, 1, 2)]
+        assert await statuses(ledger) == ["received", "received"]
+        assert (first["status"], again["status"], other["status"]) == (
+            "queued",
+            "duplicate",
+            "queued",
+        )
+        assert again["execution_ids"] == first["execution_ids"]
+        ledger.gate.set()
+        await server.desk.noted()
+        assert await statuses(ledger) == ["queued", "queued"]
+    assert intake.payloads == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_stop_waits_until_it_is_noted() -> None:
+    ledger = SlowToNote()
+    async with webhooks(OPEN, ledger=ledger) as server:
+        await send(server, 1)
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0)
+        ledger.gate.set()
+        await stopping
+        assert await statuses(ledger) == ["queued"]
+
+
+async def test_what_cannot_be_noted_now_is_noted_later() -> None:
+    clock = FakeClock(auto=False)
+    ledger = SlowToNote(clock)
+    ledger.errors.append(StorageUnavailable())
+    ledger.gate.set()
+    async with webhooks(OPEN, clock=clock, ledger=ledger) as server:
+        await send(server, 1)
+        await clock.advance(5)
+        await server.desk.noted()
+        assert await statuses(ledger) == ["queued"]
+
+
+async def test_what_was_answered_and_not_noted_when_the_process_died_is_the_same_execution(
+    tmp_path: Path,
+) -> None:
+    intake = Executions()
+    async with open_ledger(tmp_path) as ledger, webhooks(OPEN, intake=intake) as server:
+        given = delivery_read(server.doors["/hook"], Sent("POST"), {"n": 1}, "hash")
+        await ledger.admit(arrival_of(server.doors["/hook"], given))
+        [name] = await intake(given)
+    intake.errors.append(NotRunning())
+    async with (
+        open_ledger(tmp_path) as ledger,
+        webhooks(OPEN, intake=intake, ledger=ledger) as server,
+    ):
+        door = server.doors["/hook"]
+        with pytest.raises(NotRunning):
+            await server.desk.take(door, given)
+        # Its sender may have been promised it.
+        assert await statuses(ledger) == ["received"]
+        taken = await server.desk.take(door, given)
+    assert (taken.outcome, taken.execution_ids) == (Outcome.DUPLICATE, (name,))
+    assert len(intake.deliveries) == 1
+
+
 async def test_without_a_name_the_body_is_known_again_for_five_minutes() -> None:
     clock, intake = SetClock(), Executions()
     async with webhooks(OPEN, intake=intake, clock=clock, ledger=MemoryLedger(clock)) as server:
@@ -106,7 +210,7 @@ async def test_without_a_name_the_body_is_known_again_for_five_minutes() -> None
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(QueueFull(), 429), (Draining(), 503), (NotRunning(), 503), (StorageUnavailable(), 503)],
+    [(Draining(), 503), (NotRunning(), 503), (StorageUnavailable(), 503)],
 )
 async def test_what_is_refused_is_not_kept_and_may_come_again(
     tmp_path: Path, error: Exception, status: int
@@ -121,6 +225,53 @@ async def test_what_is_refused_is_not_kept_and_may_come_again(
         assert answer.headers["retry-after"]
         assert await statuses(ledger) == []
         assert (await post(server, body(n=1), {"Idempotency-Key": "k1"})).json["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (QueueFull("4 wait", depth=4), 429),
+        (RateLimited("60 a minute"), 429),
+        (BudgetExceeded("$5 are spent"), 429),
+        (Busy("it runs"), 409),
+    ],
+)
+async def test_what_there_is_no_room_for_is_kept_as_refused_and_has_another_chance(
+    tmp_path: Path, error: HiveError, status: int
+) -> None:
+    intake = Executions(errors=[error, error])
+    async with (
+        open_ledger(tmp_path) as ledger,
+        webhooks(OPEN, intake=intake, ledger=ledger) as server,
+    ):
+        for _ in range(2):
+            answer = await post(server, body(n=1), {"Idempotency-Key": "k1"})
+            assert answer.status == status
+            assert answer.headers["retry-after"]
+            [row] = await ledger.query(DeliveryFilter())
+            assert row.status is DeliveryStatus.REFUSED
+            assert row.reason == f"{error.code}: {error}"
+        conflict = await post(server, body(n=2), {"Idempotency-Key": "k1"})
+        third = await post(server, body(n=1), {"Idempotency-Key": "k1"})
+        fourth = await post(server, body(n=1), {"Idempotency-Key": "k1"})
+        [last] = await ledger.query(DeliveryFilter())
+    assert conflict.status == 409
+    assert (third.json["status"], fourth.json["status"]) == ("queued", "duplicate")
+    assert third.json["execution_id"] == fourth.json["execution_id"]
+    assert (last.id, last.status, last.repeats) == (row.id, DeliveryStatus.QUEUED, 3)
+    assert len(intake.deliveries) == 1
+
+
+async def test_what_was_refused_can_be_replayed(tmp_path: Path) -> None:
+    intake = Executions(errors=[QueueFull()])
+    async with (
+        open_ledger(tmp_path) as ledger,
+        webhooks(OPEN, intake=intake, ledger=ledger) as server,
+    ):
+        await post(server, body(n=1))
+        [told] = await replay(server, await rows_to_replay(server, since=0))
+    assert told["status"] == "queued"
+    assert intake.payloads == [{"n": 1}]
 
 
 async def test_while_the_daemon_starts_or_drains_nothing_is_stored(tmp_path: Path) -> None:
@@ -219,13 +370,13 @@ async def test_a_steady_stream_is_dispatched_by_max_wait() -> None:
 
 async def test_what_was_promised_is_tried_again_until_it_is_taken() -> None:
     clock = FakeClock(auto=False)
-    intake = Executions(errors=[QueueFull(), StorageUnavailable()])
+    intake = Executions(errors=[QueueFull(), StorageUnavailable(), Busy()])
     ledger = MemoryLedger(clock)
     async with webhooks(COALESCED, intake=intake, clock=clock, ledger=ledger) as server:
         await post(server, body(pr=7))
         await clock.advance(10)
         assert await statuses(ledger) == ["received"]
-        await clock.advance(10)
+        await clock.advance(15)
         await intake.taken.get()
         assert await statuses(ledger) == ["queued"]
 
@@ -341,13 +492,40 @@ async def test_a_replay_is_a_delivery_of_its_own_by_the_rules_of_today(tmp_path:
         [done] = await replay(server, rows)
         [newest, _] = await ledger.query(DeliveryFilter())
         assert await rows_to_replay(server, since=0, route="source") == await ledger.query(
-            DeliveryFilter(ids=(first.json["delivery_id"],))
+            DeliveryFilter(ids=(first.json["delivery_id"],), with_data=False)
         )
+        assert await rows_to_replay(server, since=0, statuses=[DeliveryStatus.FAILED]) == []
     assert (done["status"], done["replay_of"]) == ("queued", first.json["delivery_id"])
     assert newest.replay_of == first.json["delivery_id"]
     assert done["execution_ids"] != first.json["execution_ids"]
     assert intake.deliveries[1].inputs == {"n": 1}
     assert intake.payloads == [{"n": 1}, {"n": 1}]
+
+
+async def test_a_replay_that_is_asked_for_twice_with_one_key_is_taken_once(tmp_path: Path) -> None:
+    intake = Executions()
+    async with (
+        open_ledger(tmp_path) as ledger,
+        webhooks(OPEN, intake=intake, ledger=ledger) as server,
+    ):
+        for n in (1, 2):
+            await post(server, body(n=n))
+        rows = await rows_to_replay(server, since=0)
+        [first, again] = [await replay(server, rows, key="k") for _ in range(2)]
+    assert [each["status"] for each in first] == ["queued", "queued"]
+    assert [each["status"] for each in again] == ["duplicate", "duplicate"]
+    assert [each["execution_ids"] for each in again] == [each["execution_ids"] for each in first]
+    assert intake.payloads == [{"n": 1}, {"n": 2}] * 2
+
+
+async def test_what_is_kept_no_more_cannot_be_replayed_and_says_so() -> None:
+    async with webhooks(OPEN) as server:
+        await post(server, body(n=1))
+        rows = await rows_to_replay(server, since=0)
+        for is_dry_run in (True, False):
+            [told] = await replay(server, rows, is_dry_run=is_dry_run)
+            assert (told["status"], told["code"]) == ("refused", "not_found")
+            assert "not kept any more" in told["reason"]
 
 
 async def test_a_dry_run_says_what_would_be_and_does_nothing(tmp_path: Path) -> None:
@@ -368,7 +546,7 @@ async def test_a_dry_run_says_what_would_be_and_does_nothing(tmp_path: Path) -> 
         )
         told = await replay(server, await rows_to_replay(server, since=0), is_dry_run=True)
         assert await statuses(ledger) == ["queued", "queued"]
-    assert [(each["would"], each["input"]) for each in told] == [
+    assert [(each["status"], each["input"]) for each in told] == [
         ("ignored", {}),
         ("queued", {"n": 2}),
     ]
@@ -406,10 +584,10 @@ async def test_a_replay_that_is_refused_does_not_stop_the_others(tmp_path: Path)
 async def test_a_trial_goes_through_the_real_listener(keys: dict[str, str], status: int) -> None:
     intake = Executions()
     async with webhooks(WebhookRoute("source", "/hook", **keys), intake=intake) as server:  # type: ignore[arg-type]
-        told = await try_route(server, "source", b'{"n": 1}')
-        unsigned = await try_route(server, "/hook", b'{"n": 2}', is_signed=False)
+        told = await try_route(server, "source", Trial(b'{"n": 1}'))
+        unsigned = await try_route(server, "/hook", Trial(b'{"n": 2}', is_signed=False))
         with pytest.raises(NotFound):
-            await try_route(server, "nope", b"{}")
+            await try_route(server, "nope", Trial(b"{}"))
     assert (told["status"], told["answer"]["status"]) == (status, "queued")
     assert unsigned["status"] == (401 if keys else 202)
     assert intake.payloads[0] == {"n": 1}
@@ -419,4 +597,4 @@ async def test_a_trial_needs_a_listener() -> None:
     server = WebhookServer(None, WebhookServerConfig(port=0))
     server.add_route(OPEN)
     with pytest.raises(NotRunning):
-        await try_route(server, "source", b"{}")
+        await try_route(server, "source", Trial(b"{}"))

@@ -180,6 +180,75 @@ async def test_a_401_names_the_scheme_of_http_that_is_asked_for(
     assert answer.headers.get("www-authenticate") == challenge
 
 
+# --- every scheme against every bypass ---------------------------------------------------------
+
+TABLE = """
+scheme    no_header  wrong_key  altered_body  old_timestamp  replay  second_secret  retired_secret  non_ascii_header
+github    401        401        401           202            again   202            401             401
+gitlab    401        401        202           202            again   202            401             401
+slack     401        401        401           401            again   202            401             401
+stripe    401        401        401           401            again   202            401             401
+standard  401        401        401           401            again   202            401             401
+hmac      401        401        401           202            again   202            401             401
+bearer    401        401        202           202            again   202            401             401
+basic     401        401        202           202            again   202            401             401
+none      202        202        202           202            again   202            202             202
+"""
+"""What each bypass is answered: a status, or `again`: 202 as a duplicate, and nothing starts.
+
+GitHub's scheme and a plain HMAC sign no moment, so an old request is known only by its name; GitLab's token, a bearer
+token and a password sign nothing, so they need TLS; `none` believes everybody.
+"""
+_HEAD, *_ROWS = [line.split() for line in TABLE.split("\n") if line]
+CELLS = [
+    (Verify(scheme), bypass, expected)
+    for scheme, *row in _ROWS
+    for bypass, expected in zip(_HEAD[1:], row, strict=True)
+]
+
+
+@pytest.mark.parametrize(("scheme", "bypass", "expected"), CELLS)
+async def test_each_bypass_of_each_scheme_is_answered_as_the_table_says(
+    scheme: Verify, bypass: str, expected: str
+) -> None:
+    secrets = [] if scheme is Verify.NONE else [other(scheme), own(scheme)]
+    valid = secrets[:1] if bypass == "retired_secret" else secrets
+    # With one secret the wrong key is the one that is not there.
+    valid = secrets[1:] if bypass == "wrong_key" else valid
+    genuine = signed(scheme, own(scheme))
+    sent: dict[str, tuple[bytes, Any]] = {
+        "no_header": (BODY, {}),
+        "wrong_key": (BODY, signed(scheme, other(scheme))),
+        "altered_body": (BODY.replace(b"7", b"8"), genuine),
+        "old_timestamp": (BODY, signed(scheme, own(scheme), now=NOW - 301)),
+        "replay": (BODY, genuine),
+        "second_secret": (BODY, genuine),
+        "retired_secret": (BODY, genuine),
+        "non_ascii_header": (BODY, {name: text + "é" for name, text in genuine.items()}),
+    }
+    body, headers = sent[bypass]
+    async with route_of(scheme, secret=None, secrets=valid) as (server, intake):
+        if bypass == "replay":
+            assert (await post(server, BODY, genuine)).json["status"] == "queued"
+        answer = await post(server, body, headers)
+        # The route still stands for who is genuine.
+        after = await post(server, b'{"id": "evt_2"}', _after(scheme, valid))
+    assert str(answer.status) == ("202" if expected == "again" else expected)
+    if expected != "401":
+        assert answer.json["status"] == ("duplicate" if expected == "again" else "queued")
+    assert after.json["status"] == "queued"
+    assert len(intake.deliveries) == (1 if expected == "401" else 2)
+
+
+def _after(scheme: Verify, valid: list[str]) -> dict[str, str]:
+    secret = valid[0] if valid else ""
+    return signed(scheme, secret, b'{"id": "evt_2"}', name="d-2")
+
+
+def test_the_table_holds_every_scheme() -> None:
+    assert [Verify(scheme) for scheme, *_ in _ROWS] == list(Verify)
+
+
 # --- what providers send to try an address out --------------------------------------------------
 
 

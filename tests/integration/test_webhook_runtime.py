@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.values import ExecutionFilter, ExecutionRow
-from hive_daemon.storage.webhook_deliveries import DeliveryFilter
-from tests.fakes.embedded import function, graph_of, running
+from hive_daemon.storage.webhook_deliveries import DeliveryFilter, DeliveryStatus
+from tests.fakes.embedded import Turnstile, function, graph_of, running
 from tests.fakes.raw_http import RawAnswer, ask, request, signature
 
 LISTENER = EntryPointSpec(
@@ -94,6 +97,59 @@ async def test_an_entry_point_may_be_bound_to_a_source_directly(tmp_path: Path) 
         result = await runtime.wait_for_completion(name)
     assert result is not None
     assert result.output["answer"] == 7
+
+
+@pytest.mark.parametrize(
+    ("rules", "status", "told", "code"),
+    [
+        (
+            {"concurrency": {"max": 1, "strategy": "queue", "queue_max": 1}},
+            429,
+            {"error": "The queue is full", "depth": 1},
+            "queue_full",
+        ),
+        (
+            {"concurrency": {"max": 2, "strategy": "reject"}},
+            409,
+            {"error": "It is busy and takes nothing more"},
+            "busy",
+        ),
+        (
+            {"flow": {"rate_limit": {"limit": 2, "per": "1h"}}},
+            429,
+            {"error": "Too many requests"},
+            "rate_limited",
+        ),
+    ],
+)
+async def test_a_delivery_that_an_entry_point_has_no_room_for_is_refused_kept_and_taken_later(
+    tmp_path: Path, rules: dict[str, Any], status: int, told: dict[str, Any], code: str
+) -> None:
+    turnstile = Turnstile()
+    graph = graph_of(function("review", turnstile.enter))
+    spec = replace(LISTENER, max_concurrent=2, **rules)
+    config = AgentRuntimeConfig(webhook_port=0, webhook_routes=[GITHUB])
+    async with running(tmp_path, graph, spec, config=config) as runtime:
+        first = await send(runtime, {"n": 1}, Idempotency_Key="k1")
+        await turnstile.until(1)
+        await send(runtime, {"n": 2}, Idempotency_Key="k2")
+        refused = await send(runtime, {"n": 3}, Idempotency_Key="k3")
+        deliveries = store_of(runtime).deliveries
+        [row] = await deliveries.query(DeliveryFilter(statuses=(DeliveryStatus.REFUSED,)))
+        known = await send(runtime, {"n": 1}, Idempotency_Key="k1")
+        await turnstile.let_through()
+        for name in (first.json["execution_id"], known.json["execution_id"]):
+            await runtime.wait_for_completion(name)
+    assert (refused.status, refused.json) == (status, told)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert row.reason.startswith(f"{code}: ")
+    # What was taken is known, however full it is.
+    assert (known.status, known.json["status"]) == (202, "duplicate")
+    free = replace(LISTENER, max_concurrent=2)
+    async with running(tmp_path, graph, free, config=config) as runtime:
+        again = await send(runtime, {"n": 3}, Idempotency_Key="k3")
+        assert (again.status, again.json["status"]) == (202, "queued")
+        assert again.json["delivery_id"] == row.id
 
 
 async def test_a_delivery_and_its_execution_are_in_the_agents_own_store(tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 
 from hive_daemon.errors import (
+    BudgetExceeded,
+    Busy,
     Draining,
     HiveError,
     IdempotencyConflict,
     InvalidInput,
     NotRunning,
     QueueFull,
+    RateLimited,
     StorageFull,
     StorageUnavailable,
 )
@@ -369,6 +372,10 @@ async def test_the_size_is_judged_before_the_signature() -> None:
         (StorageUnavailable("/srv/hive.db: disk I/O error"), 503, "5"),
         (StorageFull("/srv: no space left"), 507, "60"),
         (QueueFull(), 429, "30"),
+        (QueueFull(retry_after=2.5, depth=7), 429, "3"),
+        (RateLimited(retry_after=0.2), 429, "1"),
+        (BudgetExceeded(), 429, "30"),
+        (Busy(), 409, "5"),
         (IdempotencyConflict(), 409, None),
         (InvalidInput("the input cannot be kept"), 400, None),
         (HiveError("/srv"), 500, None),
@@ -384,7 +391,8 @@ async def test_what_the_intake_refuses_is_told_by_status(
         answer = await client.answer()
         assert answer is not None
         assert (answer.status, answer.headers.get("retry-after")) == (status, retry_after)
-        assert list(answer.json) == ["error"]
+        depth = {"depth": error.depth} if isinstance(error, QueueFull) else {}
+        assert answer.json == {"error": answer.json["error"], **depth}
         assert b"/srv" not in answer.body
         # The connection is still good.
         inbox.error = None

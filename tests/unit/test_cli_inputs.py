@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hive_cli.failures import Failure
-from hive_cli.inputs import read_input
+from hive_cli.inputs import read_input, read_text
 from hive_cli.options import Page, Window, reference, whole_number
 
 
@@ -28,6 +28,14 @@ def stdin(monkeypatch):
 def test_a_file_with_an_object_is_the_input(tmp_path):
     (tmp_path / "q.json").write_bytes(b'\xef\xbb\xbf{"a": {"b": 1}}')
     assert read_input(str(tmp_path / "q.json"), []) == {"a": {"b": 1}}
+
+
+def test_a_text_is_read_as_it_is(tmp_path, stdin):
+    (tmp_path / "body").write_bytes(b"\xef\xbb\xbf a\r\n{\n")
+    assert read_text(str(tmp_path / "body"), option="--payload") == "\ufeff a\r\n{\n"
+    stdin(b"\xff")
+    with pytest.raises(Failure, match="--payload standard input: is not UTF-8 text, see byte 0"):
+        read_text("-", option="--payload")
 
 
 def test_without_a_source_the_input_is_empty_and_stdin_is_left_alone(monkeypatch):

@@ -9,12 +9,8 @@ import yaml
 from hive_daemon.http.connection import MAX_HEAD
 from hive_daemon.http.limits import BURST, MOST_CONNECTIONS, RESERVED_DESCRIPTORS, ListenerLimits
 from hive_daemon.runtime.intake import DEDUPE_SECONDS
-from hive_daemon.runtime.webhook_desk import (
-    KEPT_SECONDS,
-    RETRY_SECONDS,
-    UNNAMED_SECONDS,
-    Outcome,
-)
+from hive_daemon.runtime.webhook_delivery import UNNAMED_SECONDS, Outcome
+from hive_daemon.runtime.webhook_desk import KEPT_SECONDS, RETRY_SECONDS
 from hive_daemon.runtime.webhook_filters import CONDITIONS, MAX_MATCHED
 from hive_daemon.runtime.webhook_payload import DELIVERY_HEADERS, KEPT_HEADERS, MAX_NESTING
 from hive_daemon.runtime.webhook_route import (

@@ -5,7 +5,7 @@ import json
 import orjson
 import pytest
 
-from hive_daemon.runtime.webhook_desk import name_of
+from hive_daemon.runtime.webhook_delivery import name_of
 from hive_daemon.runtime.webhook_payload import (
     MAX_NESTING,
     is_secret_parameter,

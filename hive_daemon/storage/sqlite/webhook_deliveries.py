@@ -13,11 +13,13 @@ from hive_daemon.storage.sqlite.tx import Tx
 from hive_daemon.storage.sqlite.writer import Writer
 from hive_daemon.storage.webhook_deliveries import (
     MAX_PAGE,
+    OPEN,
     Admission,
     Arrival,
     DeliveryFilter,
     DeliveryRow,
     DeliveryStatus,
+    Settlement,
 )
 
 DELIVERY_TABLES = (
@@ -45,23 +47,30 @@ DELIVERY_TABLES = (
 )
 """Statements that make the table if it is not there."""
 
-_COLUMNS = (
+_PLAIN = (
     "id, route, source_id, key, body_hash, status, reason, grp, received_at, due_at, settled_at, "
-    "execution_ids, superseded, superseded_by, repeats, replay_of, data"
+    "execution_ids, superseded, superseded_by, repeats, replay_of"
 )
+_COLUMNS = f"{_PLAIN}, data"
 _KNOWN = f"""
 SELECT {_COLUMNS} FROM deliveries WHERE route = ? AND key = ? AND known_until > ?
 ORDER BY n DESC LIMIT 1
 """
 _INSERT = """
 INSERT INTO deliveries (id, route, source_id, key, body_hash, known_until, status, reason, grp,
-    received_at, due_at, settled_at, replay_of, data)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    received_at, due_at, settled_at, repeats, replay_of, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SETTLE = """
 UPDATE deliveries SET status = ?, reason = ?, execution_ids = ?, settled_at = ?
-WHERE id = ? AND status = 'received'
+WHERE id = ? AND status IN ('received', 'refused') RETURNING superseded
 """
+# The planner takes a partial index only if the query says the same as the index.
+_SUPERSEDED = """
+UPDATE deliveries SET execution_ids = ? WHERE superseded_by = ? AND superseded_by <> ''
+"""
+_OPEN = "status IN ('received', 'coalesced')"
+_WAITING = f"route = ? AND grp = ? AND status = 'coalesced' AND {_OPEN}"
 _PRUNE = """
 DELETE FROM deliveries WHERE received_at < ? AND known_until <= ?
     AND status NOT IN ('received', 'coalesced')
@@ -83,15 +92,9 @@ class SqliteDeliveries:
         """See `DeliveryLedger.admit`."""
         return await self._writer.do(_admit, arrival)
 
-    async def settle(
-        self,
-        delivery_id: str,
-        status: DeliveryStatus,
-        execution_ids: Sequence[str] = (),
-        reason: str = "",
-    ) -> None:
+    async def settle(self, *settled: Settlement) -> None:
         """See `DeliveryLedger.settle`."""
-        await self._writer.do(_settle, delivery_id, status, tuple(execution_ids), reason)
+        await self._writer.do(_settle, settled)
 
     async def withdraw(self, delivery_id: str) -> None:
         """See `DeliveryLedger.withdraw`."""
@@ -117,17 +120,24 @@ def _prepare(tx: Tx) -> None:
 
 def _admit(tx: Tx, arrival: Arrival) -> Admission:
     known = tx.execute(_KNOWN, (arrival.route, arrival.key, tx.now)).fetchone()
-    if known is not None:
-        row = _row(known)
-        if row.body_hash != arrival.body_hash:
-            raise IdempotencyConflict(subject=arrival.key)
-        tx.execute("UPDATE deliveries SET repeats = repeats + 1 WHERE id = ?", (row.id,))
-        return Admission(row, is_new=False)
-    is_final = arrival.status is DeliveryStatus.IGNORED
+    if known is None:
+        return Admission(_insert(tx, arrival, arrival.id), is_new=True)
+    row = _row(known)
+    if row.body_hash != arrival.body_hash:
+        raise IdempotencyConflict(subject=arrival.key)
+    if row.status is DeliveryStatus.REFUSED:
+        tx.execute("DELETE FROM deliveries WHERE id = ?", (row.id,))
+        return Admission(_insert(tx, arrival, row.id, row.repeats + 1), is_new=True)
+    tx.execute("UPDATE deliveries SET repeats = repeats + 1 WHERE id = ?", (row.id,))
+    return Admission(row, is_new=False)
+
+
+def _insert(tx: Tx, arrival: Arrival, delivery_id: str, repeats: int = 0) -> DeliveryRow:
+    row = _row_of(tx, arrival, delivery_id, repeats)
     tx.execute(
         _INSERT,
         (
-            arrival.id,
+            delivery_id,
             arrival.route,
             arrival.source_id,
             arrival.key,
@@ -136,36 +146,57 @@ def _admit(tx: Tx, arrival: Arrival) -> Admission:
             arrival.status,
             arrival.reason,
             arrival.group,
-            tx.now,
-            _due_at(tx, arrival),
-            tx.now if is_final else None,
+            row.received_at,
+            row.due_at,
+            row.settled_at,
+            repeats,
             arrival.replay_of,
             pack(arrival.data),
         ),
     )
-    return Admission(_load(tx, arrival.id), is_new=True)
+    return row
+
+
+def _row_of(tx: Tx, arrival: Arrival, delivery_id: str, repeats: int) -> DeliveryRow:
+    return DeliveryRow(
+        id=delivery_id,
+        route=arrival.route,
+        source_id=arrival.source_id,
+        key=arrival.key,
+        body_hash=arrival.body_hash,
+        status=arrival.status,
+        reason=arrival.reason,
+        group=arrival.group,
+        received_at=tx.now,
+        due_at=_due_at(tx, arrival),
+        settled_at=tx.now if arrival.status is DeliveryStatus.IGNORED else None,
+        execution_ids=(),
+        superseded=0,
+        superseded_by="",
+        repeats=repeats,
+        replay_of=arrival.replay_of,
+        data=arrival.data,
+    )
 
 
 def _due_at(tx: Tx, arrival: Arrival) -> float | None:
     if arrival.status is not DeliveryStatus.COALESCED:
         return None
     (first,) = tx.execute(
-        "SELECT min(received_at) FROM deliveries "
-        "WHERE route = ? AND grp = ? AND status = 'coalesced'",
+        f"SELECT min(received_at) FROM deliveries WHERE {_WAITING}",
         (arrival.route, arrival.group),
     ).fetchone()
     began = tx.now if first is None else first
     return min(tx.now + arrival.window, began + arrival.max_wait)
 
 
-def _settle(
-    tx: Tx, delivery_id: str, status: DeliveryStatus, execution_ids: tuple[str, ...], reason: str
-) -> None:
-    ids = " ".join(execution_ids)
-    tx.execute(_SETTLE, (status, reason, ids, tx.now, delivery_id))
-    tx.execute(
-        "UPDATE deliveries SET execution_ids = ? WHERE superseded_by = ?", (ids, delivery_id)
-    )
+def _settle(tx: Tx, settled: Sequence[Settlement]) -> None:
+    for each in settled:
+        ids = " ".join(each.execution_ids)
+        values = (each.status, each.reason, ids, tx.now, each.delivery_id)
+        row = tx.execute(_SETTLE, values).fetchone()
+        if row is not None and row[0]:
+            tx.execute(_SUPERSEDED, (ids, each.delivery_id))
 
 
 def _withdraw(tx: Tx, delivery_id: str) -> None:
@@ -174,8 +205,7 @@ def _withdraw(tx: Tx, delivery_id: str) -> None:
 
 def _release(tx: Tx, route: str, group: str) -> DeliveryRow | None:
     waiting = tx.execute(
-        "SELECT id FROM deliveries "
-        "WHERE route = ? AND grp = ? AND status = 'coalesced' ORDER BY n DESC",
+        f"SELECT id FROM deliveries WHERE {_WAITING} ORDER BY n DESC",
         (route, group),
     ).fetchall()
     if not waiting:
@@ -187,7 +217,7 @@ def _release(tx: Tx, route: str, group: str) -> DeliveryRow | None:
     )
     tx.execute(
         "UPDATE deliveries SET status = 'superseded', superseded_by = ?, settled_at = ? "
-        "WHERE route = ? AND grp = ? AND status = 'coalesced'",
+        f"WHERE {_WAITING}",
         (last, tx.now, route, group),
     )
     return _load(tx, last)
@@ -207,12 +237,15 @@ def _query(connection: sqlite3.Connection, wanted: DeliveryFilter) -> list[Deliv
     values: list[object] = []
     for column, among in (
         ("id", wanted.ids),
+        ("key", wanted.keys),
         ("route", wanted.routes),
         ("status", wanted.statuses),
     ):
         if among:
             terms.append(f"{column} IN ({', '.join('?' * len(among))})")
             values.extend(among)
+    if wanted.statuses and set(wanted.statuses) <= set(OPEN):
+        terms.append(_OPEN)
     for term, moment in (("received_at >= ?", wanted.since), ("received_at < ?", wanted.until)):
         if moment is not None:
             terms.append(term)
@@ -220,20 +253,23 @@ def _query(connection: sqlite3.Connection, wanted: DeliveryFilter) -> list[Deliv
     if wanted.before:
         terms.append("n < (SELECT n FROM deliveries WHERE id = ?)")
         values.append(wanted.before)
+    columns = _COLUMNS if wanted.with_data else _PLAIN
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM deliveries WHERE {' AND '.join(terms)} ORDER BY n DESC LIMIT ?",
+        f"SELECT {columns} FROM deliveries WHERE {' AND '.join(terms)} ORDER BY n DESC LIMIT ?",
         (*values, min(wanted.limit, MAX_PAGE)),
     )
     return [_row(row) for row in found.fetchall()]
 
 
 def _row(row: tuple[Any, ...]) -> DeliveryRow:
-    values = dict(zip(DeliveryRow.__dataclass_fields__, row, strict=True))
+    # Without its data a row is shorter.
+    values = dict(zip(DeliveryRow.__dataclass_fields__, row, strict=False))
+    data = {"data": unpack(values["data"])} if "data" in values else {}
     return DeliveryRow(
         **{
             **values,
             "status": DeliveryStatus(values["status"]),
             "execution_ids": tuple(values["execution_ids"].split()),
-            "data": unpack(values["data"]),
+            **data,
         }
     )
