@@ -18,7 +18,7 @@ import orjson
 from hive_daemon.clock import iso_z
 from hive_daemon.control.selection import Selection
 from hive_daemon.observability.strict_json import json_shape, strict_json
-from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType
+from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, chain_of
 from hive_daemon.runtime.hub import STOPS, Hub
 from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
@@ -174,17 +174,17 @@ def stored_line(event: StoredEvent) -> Line:
     data = orjson.dumps(
         {
             "seq": event.seq,
-            "execution_seq": event.execution_seq,
+            "execution_seq": event.execution_seq or None,
             "type": event.type,
             "timestamp": iso_z(event.timestamp),
             "agent": event.agent,
-            "graph_id": event.graph_id,
+            "graph_id": event.graph_id or None,
             "stream_id": event.stream_id,
             "node_id": event.node_id,
-            "execution_id": event.execution_id,
-            "session_id": event.session_id,
-            "correlation_id": event.correlation_id,
-            "causation": [*event.causation, f"{event.agent}/{event.stream_id}"],
+            "execution_id": event.execution_id or None,
+            "session_id": event.session_id or None,
+            "correlation_id": event.correlation_id or None,
+            "causation": chain_of(event),
             "data": orjson.Fragment(event.data),
         }
     )

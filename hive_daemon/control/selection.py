@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from hive_daemon.control.places import Lane
@@ -36,6 +37,34 @@ class Happening(Protocol):
     def execution_id(self) -> str | None:
         """The execution."""
 
+    @property
+    def graph_id(self) -> str | None:
+        """The graph."""
+
+    @property
+    def node_id(self) -> str | None:
+        """The node."""
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What it belongs together with."""
+
+
+class EventField(StrEnum):
+    """What events are chosen by, beside their type and their entry point: the names of the query parameters."""
+
+    AGENT = "agent"
+    GRAPH = "graph_id"
+    STREAM = "stream_id"
+    NODE = "node_id"
+    SESSION = "session_id"
+    EXECUTION = "execution_id"
+    CORRELATION = "correlation_id"
+
+
+Among = tuple[EventField, frozenset[str]]
+"""A field, and the values of which it must have one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -46,6 +75,7 @@ class Selection:
     execution_id: str = ""
     types: frozenset[str] = frozenset()
     lanes: frozenset[Lane] = frozenset()
+    among: tuple[Among, ...] = ()
 
     def matches(self, event: Happening) -> bool:
         """Say whether an event is shown."""
@@ -55,6 +85,7 @@ class Selection:
             and (not self.agent or event.agent == self.agent)
             and (not self.types or event.type in self.types)
             and (not self.lanes or Lane(event.agent or "", event.stream_id) in self.lanes)
+            and all(_is_among(event, name, values) for name, values in self.among)
         )
 
     @property
@@ -65,9 +96,16 @@ class Selection:
     @property
     def is_exact(self) -> bool:
         """Whether the store can do all of the choosing."""
+        if self.among:
+            return False
         return not self.lanes or (
             len(self.lanes) == 1 and all(self.agent in ("", lane.agent) for lane in self.lanes)
         )
+
+    @property
+    def _only_node(self) -> str | None:
+        nodes = [values for name, values in self.among if name is EventField.NODE]
+        return next(iter(nodes[0])) if nodes and len(nodes[0]) == 1 else None
 
     def stored(self, after_seq: int, *, limit: int = MAX_PAGE, newest: bool = False) -> EventFilter:
         """Return the filter by which the store finds these events, and perhaps others (`is_exact`)."""
@@ -81,9 +119,17 @@ class Selection:
             execution_id=self.execution_id or None,
             types=tuple(sorted(self.types)),
             stream_id=lane.stream_id if lane is not None else None,
+            node_id=self._only_node,
             limit=limit,
             newest=newest,
         )
+
+
+def _is_among(event: Happening, name: EventField, values: frozenset[str]) -> bool:
+    """Say whether a field has one of the values; a stream that is a graph's id means every stream of it."""
+    if name is EventField.STREAM and event.graph_id in values:
+        return True
+    return getattr(event, name) in values
 
 
 def read_types(wanted: Iterable[str]) -> frozenset[str]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
-
 from hive_daemon.control.errors import Ambiguous
 from hive_daemon.control.host import Host, at_work, stream_at
 from hive_daemon.control.once import Note, Once
 from hive_daemon.control.query import shown
 from hive_daemon.errors import Conflict
-from hive_daemon.graph.walk_state import OutcomeKind, Phase, WalkState
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.values import ExecutionFilter, ExecutionRow, Submitted
+from hive_daemon.storage.waiting import PAUSE, read
 
 _WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
 _AT_WORK = (ExecutionStatus.RUNNING, ExecutionStatus.QUEUED)
-_ASKING = (OutcomeKind.WAITING_INPUT, OutcomeKind.WAITING_APPROVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ async def find_listener(store: Store, said: Said) -> Listener:
     waiting = [
         Listener(row, node)
         for row in await _rows(store, said.session_id, _WAITING)
-        for node in await _nodes_that_wait(store, row)
+        for node in _nodes_that_wait(row)
     ]
     if said.node_id:
         wanted = [one for one in waiting if one.node_id == said.node_id]
@@ -106,18 +103,10 @@ async def _rows(
     return await store.executions.query(ExecutionFilter(session_id=session_id, statuses=statuses))
 
 
-async def _nodes_that_wait(store: Store, row: ExecutionRow) -> list[str]:
+def _nodes_that_wait(row: ExecutionRow) -> list[str]:
     """Return the nodes of an execution that wait for a person, the one that people are shown first."""
-    said = orjson.loads(row.waiting) if row.waiting else {}
-    shown_node = said.get("node_id") or row.node_id or ""
-    kept = await store.sessions.restore(row.execution_id)
-    state = WalkState.from_json(orjson.loads(kept.walk)) if kept is not None else WalkState()
-    others = [
-        branch.node
-        for branch in state.branches
-        if branch.phase is Phase.PARKED and branch.parked in _ASKING
-    ]
-    return list(dict.fromkeys([shown_node, *others]))
+    asking = [one.node_id for one in read(row.waiting) if one.kind != PAUSE]
+    return list(dict.fromkeys(asking)) or [row.node_id or ""]
 
 
 def _note(host: Host, said: Said, listener: Listener) -> Note:

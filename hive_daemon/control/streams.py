@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from aiohttp import HttpVersion11, web
 
 from hive_daemon.control.answers import HEADERS, Json
 from hive_daemon.control.context import Ask, Control
 from hive_daemon.control.feed import Wanted
-from hive_daemon.control.query import Query
+from hive_daemon.control.query import Query, shown
 from hive_daemon.control.selection import Selection
 from hive_daemon.control.tail import Ends, Lagged, Source, Start, Tail
 from hive_daemon.control.wire import LAST_EVENT_HEADER, Until
 from hive_daemon.errors import InvalidInput
 
-PARAMETERS = ("after", "last", "until", "live")
+PARAMETERS = ("after", "last", "since", "until", "live")
 MOST_SEQ = 10**18 - 1
 MOST_LAST = 10_000
 
@@ -97,15 +98,39 @@ def read_source(
     has_live = query.flag("live", True) and selection.wants_live
     after = query.whole("after", 0, MOST_SEQ)
     last = query.whole("last", 0, MOST_LAST)
+    since = read_moment(query.one("since"))
     if last_event_id:
         after = read_event_id(last_event_id)
     return Source(
         Wanted(selection, has_live),
-        Start(after, None if after is not None else last),
+        _start(after, since, last),
         until,
         watched if has_live else (),
         settled,
     )
+
+
+def _start(after: int | None, since: float | None, last: int | None) -> Start:
+    """Return where to begin: a number says it best, then a time."""
+    if after is not None:
+        return Start(after)
+    return Start(last=last) if since is None else Start(since=since)
+
+
+def read_moment(text: str | None) -> float | None:
+    """Read the time to begin at, as wall seconds. Raises InvalidInput for one that is none, or has no zone."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput(
+            f"the query parameter since is {shown(text)}",
+            hint="it is a time with its zone, as 2026-03-02T09:00:00Z",
+        )
+    return moment.timestamp()
 
 
 def read_event_id(text: str) -> int:

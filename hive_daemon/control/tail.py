@@ -33,6 +33,9 @@ QUIET_SECONDS = KEEPALIVE_SECONDS * 0.8
 """A line is sent after so long a silence: early enough for the promise, also when the loop is busy."""
 
 
+_MICROSECOND = 0.000_001
+"""Times are shown cut to it, so one that is copied from an event may be that much off."""
+
 READ_AT_ONCE = 200
 """Stored events that are in memory at the same time, for each stream."""
 
@@ -53,10 +56,13 @@ class Outlet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a stream begins: after the event `after`, else with the `last` newest, else with the first."""
+    """Where a stream begins: after the event `after`, else with the first at `since` (wall seconds) or later, else with
+    the `last` newest, else with the first.
+    """
 
     after: int | None = None
     last: int | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +237,8 @@ async def first_seq(store: ExecutionStore, source: Source) -> int:
     start, selection = source.start, source.wanted.selection
     if start.after is not None:
         return start.after
+    if start.since is not None:
+        return await _seq_before(store, start.since)
     if start.last is None:
         return 0
     if start.last == 0:
@@ -239,6 +247,19 @@ async def first_seq(store: ExecutionStore, source: Source) -> int:
         page = await store.history(selection.stored(0, limit=start.last, newest=True))
         return page[0].seq - 1 if len(page) == start.last else 0
     return await _seq_before_newest(store, selection, start.last)
+
+
+async def _seq_before(store: ExecutionStore, since: float) -> int:
+    """Return the number of the last event before a time: events are numbered as time passes, so halving finds it."""
+    low, high = 0, await last_seq(store)
+    while low < high:
+        middle = (low + high) // 2
+        page = await store.history(EventFilter(after_seq=middle, limit=1))
+        if page and page[0].timestamp < since - _MICROSECOND:
+            low = page[0].seq
+        else:
+            high = middle
+    return low
 
 
 async def _seq_before_newest(store: ExecutionStore, selection: Selection, count: int) -> int:

@@ -203,7 +203,10 @@ class EventBus(Emitters):
                 del self._waiters[kind]
 
     def get_stats(self) -> dict[str, Any]:
-        """Return counts since the bus was made: events by type, subscriptions, dropped."""
+        """Return counts since the bus was made: events by type, subscriptions, dropped.
+
+        `history` is how many events are remembered, `history_forgotten` how many were and are not any more.
+        """
         return {
             "total_events": self._history.total,
             "subscriptions": len(self._subscriptions),
@@ -211,6 +214,7 @@ class EventBus(Emitters):
             "dropped": self._handlers.dropped,
             "dropped_by": {s.id: s.dropped for s in self._subscriptions if s.dropped},
             "history": len(self._history),
+            "history_forgotten": self._history.total - len(self._history),
         }
 
     async def drain(self, timeout: float | None = None) -> list[str]:

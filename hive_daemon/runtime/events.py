@@ -47,6 +47,7 @@ class EventType(StrEnum):
     LLM_TEXT_DELTA = "llm_text_delta"
     LLM_REASONING_DELTA = "llm_reasoning_delta"
     LLM_TURN_COMPLETE = "llm_turn_complete"
+    LLM_CALL_FAILED = "llm_call_failed"
 
     TOOL_CALL_STARTED = "tool_call_started"
     TOOL_CALL_COMPLETED = "tool_call_completed"
@@ -63,11 +64,19 @@ class EventType(StrEnum):
     CONTEXT_COMPACTED = "context_compacted"
     ESCALATION_REQUESTED = "escalation_requested"
     WORKER_ESCALATION_TICKET = "worker_escalation_ticket"
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT_RESOLVED = "incident_resolved"
+
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_EXCEEDED = "budget_exceeded"
 
     STATE_CHANGED = "state_changed"
     STATE_CONFLICT = "state_conflict"
     STREAM_STARTED = "stream_started"
     STREAM_STOPPED = "stream_stopped"
+    TIMER_PAUSED = "timer_paused"
+    TIMER_RESUMED = "timer_resumed"
+    TIMER_DONE = "timer_done"
     TRIGGER_SKIPPED = "trigger_skipped"
     TRIGGER_SUPPRESSED = "trigger_suppressed"
     WEBHOOK_RECEIVED = "webhook_received"
@@ -145,17 +154,24 @@ def from_stored(event: StoredEvent) -> AgentEvent:
         type=EventType(event.type),
         stream_id=event.stream_id,
         node_id=event.node_id,
-        execution_id=event.execution_id,
+        execution_id=event.execution_id or None,
         data=orjson.loads(event.data),
         timestamp=datetime.fromtimestamp(event.timestamp, UTC),
-        correlation_id=event.correlation_id,
-        graph_id=event.graph_id,
-        session_id=event.session_id,
+        correlation_id=event.correlation_id or None,
+        graph_id=event.graph_id or None,
+        session_id=event.session_id or None,
         agent=event.agent,
-        causation=(*event.causation, f"{event.agent}/{event.stream_id}"),
+        causation=chain_of(event),
         seq=event.seq,
-        execution_seq=event.execution_seq,
+        execution_seq=event.execution_seq or None,
     )
+
+
+def chain_of(event: StoredEvent) -> tuple[str, ...]:
+    """Return the whole causation chain of a durable event: an execution's ends with its own entry point."""
+    if not event.execution_id:
+        return event.causation
+    return (*event.causation, f"{event.agent}/{event.stream_id}")
 
 
 @dataclass(frozen=True, slots=True)

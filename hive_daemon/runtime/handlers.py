@@ -11,10 +11,12 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import MappingProxyType
 from typing import Any, cast
 
 from hive_daemon.clock import Clock
+from hive_daemon.observability.trace_context import reset_trace_context, set_trace_of
 from hive_daemon.runtime.events import AgentEvent
 from hive_daemon.runtime.subscriptions import Subscription, Telling, run_through
 from hive_daemon.tasks import Scope
@@ -131,6 +133,7 @@ class Handlers:
         event, telling = listener.queue.popleft()
         listener.present = event
         token = _handling.set(listener)
+        trace = _enter_trace(event)
         try:
             outcome = listener.handler(event)
             if listener.is_async:
@@ -140,6 +143,7 @@ class Handlers:
             logger.exception(FAILED, extra=_about(listener, event))
             outcome = None
         finally:
+            reset_trace_context(trace)
             _handling.reset(token)
         if outcome is not None and inspect.isawaitable(outcome):
             listener.is_prompt = False
@@ -218,6 +222,7 @@ async def _finish(
 ) -> None:
     """Run a handler that may wait, or what it answered, to its end: where every exception is caught."""
     listener.present = event
+    trace = _enter_trace(event)
     try:
         outcome = listener.handler(event) if begun is None else begun
         if listener.is_async or inspect.isawaitable(outcome):
@@ -230,9 +235,21 @@ async def _finish(
     except Exception:
         logger.exception(FAILED, extra=_about(listener, event))
     finally:
+        reset_trace_context(trace)
         listener.present = None
         if telling is not None:
             telling.told()
+
+
+def _enter_trace(event: AgentEvent) -> Token[MappingProxyType[str, Any]]:
+    """Let what a handler logs belong to the execution that the event tells of."""
+    return set_trace_of(
+        event.execution_id,
+        session_id=event.session_id,
+        stream_id=event.stream_id,
+        agent_id=event.agent,
+        node_id=event.node_id,
+    )
 
 
 def _tell_nobody(listeners: Sequence[Subscription], telling: Telling | None) -> None:

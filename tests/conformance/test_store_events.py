@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from hive_daemon.status import ExecutionStatus as S
+from hive_daemon.storage.event_values import Notice
 from hive_daemon.storage.ports import Store
-from hive_daemon.storage.values import (
-    EventFilter,
-)
+from hive_daemon.storage.values import EventFilter
 from tests.conformance.conftest import Backend
 from tests.fakes.store_kit import (
     ROOMY,
@@ -138,3 +138,63 @@ async def test_what_a_listener_raises_disturbs_nobody(backend: Backend, clock: S
         await asyncio.gather(*(store.executions.commit(c.fence, step(1)) for c in claims))
         await store.executions.commit(claims[0].fence, step(2))
     assert heard == ["no ear for this"] * 4
+
+
+# --- notices ------------------------------------------------------------------------------------
+
+
+def notice(**changes: Any) -> Notice:
+    """Return a notice of a trigger that was skipped."""
+    given: dict[str, Any] = {
+        "type": "trigger_skipped",
+        "timestamp": 6.0,
+        "agent": "triage",
+        "graph_id": "triage-graph",
+        "stream_id": "main",
+        "data": b'{"reason": "busy"}',
+    }
+    return Notice(**{**given, **changes})
+
+
+async def test_a_notice_is_numbered_among_the_events_of_executions(store: Store, ear: Ear) -> None:
+    claim = await begin(store)
+    await store.executions.commit(claim.fence, step(1, events=(event("a"),)))
+    await store.notices.post(notice(causation=("a/x", "a/y"), correlation_id="c", node_id="n"))
+    await store.executions.commit(claim.fence, step(2, events=(event("b"),)))
+    found = await store.executions.history(EVERYTHING)
+    assert [(e.seq, e.type) for e in found] == [(1, "a"), (2, "trigger_skipped"), (3, "b")]
+    assert list(ear.events) == found
+    told = found[1]
+    assert (told.execution_id, told.session_id, told.execution_seq) == ("", "", 0)
+    assert (told.agent, told.graph_id, told.stream_id) == ("triage", "triage-graph", "main")
+    assert (told.causation, told.correlation_id) == (("a/x", "a/y"), "c")
+    assert (told.node_id, told.timestamp, told.data) == ("n", 6.0, b'{"reason": "busy"}')
+
+
+async def test_notices_are_filtered_like_events_and_are_of_no_session(store: Store) -> None:
+    claim = await begin(store)
+    await store.executions.commit(claim.fence, step(1, events=(event("a"), event("b"))))
+    await store.notices.post(notice())
+    await store.notices.post(notice(type="trigger_suppressed", stream_id="side", agent="digest"))
+
+    async def types(**wanted: Any) -> list[str]:
+        return [e.type for e in await store.executions.history(EventFilter(**wanted))]
+
+    assert await types(limit=3) == ["a", "b", "trigger_skipped"]
+    assert await types(limit=3, newest=True) == ["b", "trigger_skipped", "trigger_suppressed"]
+    assert await types(agent="triage") == ["a", "b", "trigger_skipped"]
+    assert await types(stream_id="side") == ["trigger_suppressed"]
+    assert await types(types=("trigger_skipped", "b")) == ["b", "trigger_skipped"]
+    assert await types(after_seq=3) == ["trigger_suppressed"]
+    assert await types(session_id=claim.session_id) == ["a", "b"]
+    assert await types(execution_id=claim.execution_id) == ["a", "b"]
+
+
+async def test_numbers_of_notices_go_on_after_a_restart(
+    backend: Backend, ear: Ear, clock: SetClock
+) -> None:
+    async with backend.open(ear, clock) as store:
+        await store.notices.post(notice())
+    async with backend.open(ear, clock) as store:
+        await store.notices.post(notice())
+        assert [e.seq for e in await store.executions.history(EVERYTHING)] == [1, 2]

@@ -1,4 +1,7 @@
-"""An agent in a process of its own, to be killed: failures set off a guardian. `python -m … DIRECTORY`."""
+"""An agent in a process of its own, to be killed: failures set off a guardian, and call back who watches.
+
+`python -m … DIRECTORY`
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,12 @@ async def guard(event: dict[str, object]) -> str:
     return str(event["execution_id"])
 
 
+async def watch() -> str:
+    """Be the watcher's node, until it is called back."""
+    await asyncio.Event().wait()
+    return "never"
+
+
 def specs() -> list[EntryPointSpec]:
     """Return the entry points."""
     config = {"event_types": ["execution_failed"], "filter_stream": "api"}
@@ -33,6 +42,17 @@ def specs() -> list[EntryPointSpec]:
             entry_node="guard",
             trigger_type="event",
             trigger_config=config,
+            isolation_level="isolated",
+        ),
+        EntryPointSpec(
+            id="watcher",
+            entry_node="watch",
+            trigger_type="event",
+            trigger_config={
+                "event_types": ["node_started"],
+                "filter_stream": "api",
+                "cancel_on": ["execution_failed"],
+            },
             isolation_level="isolated",
         ),
     ]
@@ -46,7 +66,8 @@ async def client(runtime: AgentRuntime) -> None:
 
 async def main(directory: Path) -> None:
     """Run until somebody ends it."""
-    nodes = function("fail", fail, max_retries=1), function("guard", guard, inputs=["event"])
+    guarding = function("guard", guard, inputs=["event"])
+    nodes = (function("fail", fail, max_retries=1), guarding, function("watch", watch))
     runtime = AgentRuntime(graph_of(*nodes), GOAL, directory)
     for spec in specs():
         runtime.register_entry_point(spec)

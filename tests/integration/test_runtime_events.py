@@ -310,6 +310,23 @@ def test_kill_9_neither_loses_nor_doubles_what_events_set_off(tmp_path):
         failed, guarded = asyncio.run(told_and_set_off(tmp_path))
         assert failed
         assert Counter(guarded) == Counter(failed)
+        watched, called_back = asyncio.run(watched_and_called_back(tmp_path))
+        assert watched >= set(failed)
+        assert called_back == set(failed)
+
+
+async def watched_and_called_back(path):
+    """Return the executions that a watcher was started for, and those whose failure called it back."""
+    async with open_sqlite(path, Ear()) as store:
+        rows, before = [], None
+        while page := await store.executions.query(
+            ExecutionFilter(stream_id="watcher", before=before, limit=500)
+        ):
+            rows, before = [*rows, *page], page[-1].n
+    assert len({row.correlation_id for row in rows}) == len(rows)
+    ordered = [row for row in rows if row.cancel_reason is not None]
+    assert all(row.cancel_reason.endswith(row.correlation_id) for row in ordered)
+    return {row.correlation_id for row in rows}, {row.correlation_id for row in ordered}
 
 
 async def told_and_set_off(path):

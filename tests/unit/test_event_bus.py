@@ -495,6 +495,7 @@ async def test_the_history_is_newest_first_and_bounded():
     assert [told.data["n"] for told in bus.get_history(limit=1)] == [4]
     assert bus.get_history(limit=0) == []
     assert bus.get_stats()["total_events"] == 5
+    assert (bus.get_stats()["history"], bus.get_stats()["history_forgotten"]) == (3, 2)
 
 
 async def test_the_history_is_filtered():
@@ -655,8 +656,8 @@ async def test_every_type_has_an_emitter_that_takes_its_payload_by_name_and_in_o
         assert callable(getattr(bus, f"emit_{kind.value}"))
     with pytest.raises(AttributeError):
         bus.emit_no_such_type()
-    with pytest.raises(TypeError, match="stream_id, node_id, reason"):
-        await bus.emit_node_stalled("s", "n", "reason", "too much")
+    with pytest.raises(TypeError, match="stream_id, node_id, reason, seconds"):
+        await bus.emit_node_stalled("s", "n", "reason", 240.0, "too much")
 
 
 def test_a_subscription_shows_what_it_listens_to():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from hive_daemon.storage.sqlite import rows
+from hive_daemon.storage.sqlite.notices import matching
 from hive_daemon.storage.sqlite.tx import Held, Identity, Tx
 from hive_daemon.storage.values import EventFilter, EventRecord, StoredEvent
 
@@ -34,6 +36,8 @@ def append_events(tx: Tx, n: int, events: Sequence[EventRecord]) -> None:
         return
     last = held.event_seq + len(events)
     tx.execute("UPDATE executions SET event_seq = ? WHERE n = ?", (last, n))
+    if n in tx.held:
+        tx.held[n].event_seq = last
     tx.add_events(held.identity, events, last)
 
 
@@ -64,4 +68,6 @@ def history(connection: sqlite3.Connection, wanted: EventFilter) -> list[StoredE
         (*values, rows.page(wanted.limit)),
     ).fetchall()
     events = [rows.event(connection, row) for row in found]
-    return events[::-1] if wanted.newest else events
+    told = sorted((*events, *matching(connection, wanted)), key=attrgetter("seq"))
+    most = rows.page(wanted.limit)
+    return told[max(len(told) - most, 0) :] if wanted.newest else told[:most]
