@@ -14,46 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hive_daemon.graph.facts import Fact, Recorder
+from hive_daemon.graph.totals import Totals
 from hive_daemon.graph.walk_state import Step
-from hive_daemon.spending import sum_costs
 
 if TYPE_CHECKING:
     from hive_daemon.graph.executor import ExecutionResult
 
+__all__ = ["Journal", "LocalJournal", "Move", "Totals"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What an execution, or a part of it, has cost; an execution's own continue over a resume.
-
-    `cost_usd` is None where the price of a call is not known.
-    """
-
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_usd: float | None = 0.0
-    latency_seconds: float = 0.0
-    llm_calls: int = 0
-    tool_calls: int = 0
-    resurrections: int = 0
-
-    def plus(self, cost: Totals) -> Totals:
-        """Return the sum."""
-        return Totals(
-            self.input_tokens + cost.input_tokens,
-            self.cached_tokens + cost.cached_tokens,
-            self.output_tokens + cost.output_tokens,
-            self.reasoning_tokens + cost.reasoning_tokens,
-            sum_costs(self.cost_usd, cost.cost_usd),
-            self.latency_seconds + cost.latency_seconds,
-            self.llm_calls + cost.llm_calls,
-            self.tool_calls + cost.tool_calls,
-            self.resurrections + cost.resurrections,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +57,8 @@ class Journal(Recorder, Protocol):
     async def step(self, move: Move) -> None:
         """Make a move durable. Raises StateConflict if a shared key has another version than expected."""
 
-    def busy(self) -> AbstractContextManager[None]:
-        """Mark a stretch in which the execution is at work, however long it says nothing."""
+    def busy(self, node_id: str) -> AbstractContextManager[None]:
+        """Mark a stretch in which the execution is at work at a node, however long it says nothing."""
 
 
 class LocalJournal:
@@ -153,7 +122,7 @@ class LocalJournal:
         """Tell the facts of a move."""
         await self._tell((*move.facts, *move.step.facts))
 
-    def busy(self) -> AbstractContextManager[None]:
+    def busy(self, node_id: str) -> AbstractContextManager[None]:
         """Nobody watches for idleness here."""
         return _UNWATCHED
 

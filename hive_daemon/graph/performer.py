@@ -174,7 +174,7 @@ class Performer:
         clock = self._setting.clock
         began = clock.monotonic()
         if isinstance(command, Ask):
-            with self._journal.busy():
+            with self._journal.busy(command.node):
                 ended = await decide_edges(
                     self._topology, command, self._setting.runner.given, scene
                 )

@@ -180,13 +180,14 @@ def _answer(draft: Draft, branch: Branch, answer: str | None) -> None:
             branch.attempt,
             answer=answer,
             answers=branch.answers + 1,
+            earlier=branch.earlier,
         ),
     )
 
 
 def _try_anew(draft: Draft, branch: Branch, answer: str | None) -> None:
     """Give a node that failed for good all its attempts again; one that was never entered is entered."""
-    fresh = replace(branch, phase=Phase.RUNNING, attempt=1, error=None, code="")
+    fresh = replace(branch, phase=Phase.RUNNING, attempt=1, error=None, code="", earlier=None)
     if branch.code == INPUT_NEEDED and answer is not None:
         _answer(draft, fresh, answer)
     elif branch.visit:
@@ -206,6 +207,7 @@ def _run_again(draft: Draft, branch: Branch, delay_seconds: float = 0.0) -> None
             delay_seconds,
             branch.answer,
             branch.answers,
+            branch.earlier,
         )
     )
 
@@ -258,7 +260,7 @@ def _retry(draft: Draft, branch: Branch, report: NodeDone, attempts: int) -> Non
     delay = min(2.0 ** (branch.attempt - 1), MAX_BACKOFF_SECONDS)
     count = draft.retries.get(branch.node, 0) + 1
     draft.retries = {**draft.retries, branch.node: count}
-    _run_again(draft, replace(branch, attempt=branch.attempt + 1), delay)
+    _run_again(draft, replace(branch, attempt=branch.attempt + 1, earlier=None), delay)
     error = report.error or "the node failed"
     draft.facts.append(NodeRetry(branch.node, branch.attempt, attempts, error, delay))
 
@@ -266,9 +268,10 @@ def _retry(draft: Draft, branch: Branch, report: NodeDone, attempts: int) -> Non
 def _park(draft: Draft, branch: Branch, report: NodeWaits) -> None:
     asked = ClientInputRequested(branch.node, report.question, report.options, report.kind)
     draft.facts.append(asked)
+    earlier = report.cost if branch.earlier is None else branch.earlier.plus(report.cost)
     if report.answer is not None:
         draft.facts.append(ClientInputReceived(branch.node))
-        _answer(draft, branch, report.answer)
+        _answer(draft, replace(branch, earlier=earlier), report.answer)
         return
     draft.put(
         Branch(
@@ -282,6 +285,7 @@ def _park(draft: Draft, branch: Branch, report: NodeWaits) -> None:
             question=report.question,
             options=report.options,
             answers=branch.answers,
+            earlier=earlier,
         )
     )
 

@@ -7,12 +7,13 @@ them; merges follow that order, never the order of finishing. Every branch write
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
 from hive_daemon.graph.facts import Fact
 from hive_daemon.graph.memory import ROOT, Memory, Write
+from hive_daemon.graph.totals import NOTHING, Totals
 
 
 class Phase(StrEnum):
@@ -81,7 +82,8 @@ class Branch:
 
     `matched` and `asked` are edge ids while DECIDING. `question`, `options` and `parked` tell why a branch is PARKED,
     `next_node` where its node sent it before it paused; `error` and `code` why it is FAILED. `answer` is the last of
-    `answers` answers that its node got from a person.
+    `answers` answers that its node got from a person; `earlier` is what the runs of this visit cost that each ended
+    with a question.
     """
 
     id: int
@@ -100,6 +102,7 @@ class Branch:
     code: str = ""
     answer: str | None = None
     answers: int = 0
+    earlier: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ def _pack_branch(branch: Branch) -> dict[str, Any]:
             packed[name] = list(value) if isinstance(value, tuple) else value
     if branch.parked is not None:
         packed["parked"] = branch.parked.value
+    if branch.earlier is not None:
+        packed["earlier"] = asdict(branch.earlier)
     return packed
 
 
@@ -194,6 +199,8 @@ def _unpack_branch(packed: Mapping[str, Any]) -> Branch:
     values["phase"] = Phase(values["phase"])
     if values.get("parked") is not None:
         values["parked"] = OutcomeKind(values["parked"])
+    if values.get("earlier") is not None:
+        values["earlier"] = Totals(**values["earlier"])
     return Branch(**values)
 
 
@@ -228,7 +235,8 @@ def _unpack_outcome(packed: list[Any] | None) -> Outcome | None:
 class Run:
     """Run a node, after a delay if it is a further attempt.
 
-    `answer` is the last answer that it waited for, the `answers`-th of this visit.
+    `answer` is the last answer that it waited for, the `answers`-th of this visit; `earlier` is what the visit cost
+    before that.
     """
 
     branch: int
@@ -238,6 +246,7 @@ class Run:
     delay_seconds: float = 0.0
     answer: str | None = None
     answers: int = 0
+    earlier: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,13 +290,17 @@ class NodeDone:
 
 @dataclass(frozen=True, slots=True)
 class NodeWaits:
-    """A node cannot go on before a person answers; with an `answer` that was given beforehand it goes on at once."""
+    """A node cannot go on before a person answers; with an `answer` that was given beforehand it goes on at once.
+
+    `cost` is what the run cost that ended with this question.
+    """
 
     branch: int
     kind: OutcomeKind
     question: str
     options: tuple[str, ...] = ()
     answer: str | None = None
+    cost: Totals = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,12 +137,8 @@ async def waits(house: House, name: str, node: str, question: str, options: list
     """The execution waits with this question, and says so in the same words after a restart."""
     shown = await house.settled(name)
     assert shown["status"] == "waiting_input"
-    assert shown["waiting"] == {
-        "kind": "input",
-        "node_id": node,
-        "question": question,
-        "options": options,
-    }
+    asked = {"kind": "input", "node_id": node, "question": question, "options": options}
+    assert shown["waiting"] == {**asked, "nodes": [asked]}
 
 
 # --- word for word ------------------------------------------------------------------------------
@@ -250,6 +246,60 @@ async def test_a_session_goes_back_to_a_checkpoint_in_its_own_directory(house):
     assert (done["status"], done["path"], done["output"]["badge"]) == ("completed", PATH, "ADA")
     assert house.sessions == [name]
     assert_whole(house.dialogue(), ["It is Ada."])
+
+
+# --- several branches that ask ------------------------------------------------------------------
+
+
+def two_questions(house: House) -> None:
+    """Let the reception ask two questions side by side; the answer to one of them goes on to the badge."""
+    manifest = house.folder / "agent.json"
+    agent = json.loads(manifest.read_text())
+    graph, known = agent["graph"], {node["id"]: node for node in agent["graph"]["nodes"]}
+    why = {**known["confirm"], "id": "why", "description": "Why?", "output_keys": ["purpose"]}
+    badge = {**known["badge"], "input_keys": ["purpose"]}
+    ways = [("prepare", "confirm"), ("prepare", "why"), ("why", "badge")]
+    graph.update(
+        entry_node="prepare",
+        pause_nodes=[],
+        terminal_nodes=[],
+        async_entry_points=[],
+        nodes=[known["prepare"], {**known["confirm"], "input_keys": []}, why, badge],
+        edges=[
+            {"id": f"{a}-{b}", "source": a, "target": b, "condition": "on_success"} for a, b in ways
+        ],
+    )
+    why["input_keys"] = []
+    manifest.write_text(json.dumps(agent))
+
+
+async def test_any_branch_that_asks_is_answered_and_the_others_stay_asked(house):
+    house.model.parts = {"badge": [BADGE]}
+    two_questions(house)
+    await house.start()
+    name, shown = await house.begin("reception/default", room="hall")
+    assert [one["node_id"] for one in shown["waiting"]["nodes"]] == ["confirm", "why"]
+    await house.stop()
+    await house.start()
+    code, _, err = await house.hive("sessions", "input", name, "For the drill.")
+    assert (code, "confirm" in err, "why" in err) == (4, True, True)
+    code, out, err = await house.hive("sessions", "input", name, "For the drill.", "--node", "why")
+    assert (code, out.strip()) == (0, name), err
+    async with asyncio.timeout(30):
+        while len((await house.settled(name))["waiting"]["nodes"]) > 1:
+            await asyncio.sleep(0.05)
+    await waits(house, name, "confirm", QUESTION, [])
+    assert "For the drill." in json.dumps(house.dialogue())
+    await house.kill()
+    await house.start()
+    await waits(house, name, "confirm", QUESTION, [])
+    assert (await house.hive("sessions", "input", name, "yes"))[0] == 0
+    done = await house.settled(name)
+    assert (done["status"], done["output"]["confirmed"], done["output"]["badge"]) == (
+        "completed",
+        "yes",
+        "ADA",
+    )
 
 
 # --- on_input -----------------------------------------------------------------------------------

@@ -37,6 +37,18 @@ from tests.fakes.store_kit import (
 )
 
 ASK = b'{"kind": "input", "node_id": "ask", "question": "Which?"}'
+SEVERAL = json.dumps(
+    {
+        "kind": "waiting_approval",
+        "node_id": "pay",
+        "nodes": [
+            {"kind": "waiting_approval", "node_id": "pay"},
+            {"kind": "paused", "node_id": "rest"},
+            {"kind": "waiting_input", "node_id": "ask"},
+        ],
+    }
+).encode()
+"""What three branches wait for."""
 PARKED = [S.PAUSED, S.WAITING_INPUT, S.WAITING_APPROVAL]
 TERMINAL = [S.COMPLETED, S.FAILED, S.CANCELLED, S.RECOVERY_EXHAUSTED]
 
@@ -136,6 +148,40 @@ async def test_an_answer_for_another_node_wakes_nobody(store: Store) -> None:
     injected = await store.inbox.inject(claim.session_id, "elsewhere", "hello")
     assert (injected.execution_id, injected.woke) == (None, False)
     assert await status_of(store, claim.execution_id) is S.WAITING_INPUT
+
+
+@pytest.mark.parametrize("node", ["pay", "ask", ""])
+async def test_an_answer_wakes_what_waits_whichever_of_its_nodes_it_is_for(
+    store: Store, node: str
+) -> None:
+    claim = await _waiting(store, S.WAITING_APPROVAL, SEVERAL)
+    injected = await store.inbox.inject(claim.session_id, node, "yes")
+    assert (injected.execution_id, injected.woke) == (claim.execution_id, True)
+
+
+@pytest.mark.parametrize("node", ["rest", "elsewhere"])
+async def test_a_pause_among_questions_is_no_question(store: Store, node: str) -> None:
+    claim = await _waiting(store, S.WAITING_APPROVAL, SEVERAL)
+    assert not (await store.inbox.inject(claim.session_id, node, "yes")).woke
+
+
+@pytest.mark.parametrize(("node", "wakes"), [("pay", True), ("ask", True), ("rest", False)])
+async def test_what_was_said_before_it_parked_wakes_it_whichever_node_it_is_for(
+    store: Store, node: str, wakes: bool
+) -> None:
+    claim = await begin(store)
+    await store.inbox.inject(claim.session_id, node, "yes")
+    waiting = ending(S.WAITING_APPROVAL, waiting=SEVERAL)
+    await store.executions.commit(claim.fence, step(1, ending=waiting))
+    expected = S.QUEUED if wakes else S.WAITING_APPROVAL
+    assert await status_of(store, claim.execution_id) is expected
+
+
+async def test_what_is_said_to_no_node_answers_no_approval(store: Store) -> None:
+    waiting = json.dumps({"kind": "waiting_approval", "node_id": "pay"}).encode()
+    claim = await _waiting(store, S.WAITING_APPROVAL, waiting)
+    assert not (await store.inbox.inject(claim.session_id, "", "and hurry")).woke
+    assert (await store.inbox.inject(claim.session_id, "pay", "yes")).woke
 
 
 @pytest.mark.parametrize("waiting", [b"{}", b'{"node_id": null}', None])

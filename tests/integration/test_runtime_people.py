@@ -74,6 +74,68 @@ async def test_who_waits_holds_no_slot(tmp_path):
         assert runtime.get_stats()["active_executions"] == 0
 
 
+# --- several branches that ask ------------------------------------------------------------------
+
+
+def counter():
+    """Two branches that ask; one of them goes on to greet."""
+    return graph_of(
+        function("open", lambda: "open", outputs=["opened"]),
+        model("who", node_type="human_input", description="Who?", outputs=["name"]),
+        model("why", node_type="human_input", description="Why?", outputs=["reason"]),
+        function("greet", lambda reason: f"so {reason}", inputs=["reason"], outputs=["greeting"]),
+        edges=[("open", "who"), ("open", "why"), ("why", "greet")],
+    )
+
+
+async def test_all_nodes_that_ask_are_named_also_after_a_restart(tmp_path):
+    async with running(tmp_path, counter(), desk()) as runtime:
+        name = (await runtime.trigger_and_wait("desk")).execution_id
+        expected = [{"node_id": node, "execution_id": name} for node in ("who", "why")]
+        assert runtime.get_waiting_nodes() == expected
+    async with running(tmp_path, counter(), desk()) as runtime:
+        assert runtime.get_waiting_nodes() == expected
+
+
+async def test_the_branch_that_was_answered_goes_on_and_the_other_stays_asked(tmp_path):
+    async with running(tmp_path, counter(), desk()) as runtime:
+        heard = Heard.of(runtime)
+        name = (await runtime.trigger_and_wait("desk")).execution_id
+        assert await runtime.inject_input("why", "a drill")
+        parked = await runtime.find_stream("desk").wait_for_completion(name, SECONDS)
+        assert (parked.status, parked.paused_at) == ("waiting_input", "who")
+        assert runtime.get_waiting_nodes() == [{"node_id": "who", "execution_id": name}]
+        received = heard.found(EventType.CLIENT_INPUT_RECEIVED)
+        assert [event.node_id for event in received] == ["why"]
+        assert await runtime.inject_input("who", "Ada")
+        done = await runtime.find_stream("desk").wait_for_completion(name, SECONDS)
+        assert done.status == "completed"
+        told = {key: done.output[key] for key in ("name", "reason", "greeting")}
+        assert told == {"name": "Ada", "reason": "a drill", "greeting": "so a drill"}
+
+
+async def test_an_answer_to_an_asked_branch_is_heard_when_another_has_stopped_working(tmp_path):
+    """It is said while the execution runs for the sake of the other branch."""
+    turnstile = Turnstile()
+    graph = graph_of(
+        function("open", lambda: "open", outputs=["opened"]),
+        model("who", node_type="human_input", description="Who?", outputs=["name"]),
+        model("why", node_type="human_input", description="Why?", outputs=["reason"]),
+        function("work", turnstile.enter, outputs=["worked"]),
+        edges=[("open", "who"), ("open", "why"), ("why", "work")],
+    )
+    async with running(tmp_path, graph, desk()) as runtime:
+        name = (await runtime.trigger_and_wait("desk")).execution_id
+        await runtime.inject_input("why", "a drill")
+        await turnstile.until(1)
+        stream = runtime.find_stream("desk")
+        await stream.say(stream.get_context(name), "who", "Ada")
+        heard = Heard.of(runtime)
+        await turnstile.let_through()
+        done = await heard.until(EventType.EXECUTION_COMPLETED)
+        assert (done.execution_id, done.data["output"]["name"]) == (name, "Ada")
+
+
 # --- on_input -----------------------------------------------------------------------------------
 
 

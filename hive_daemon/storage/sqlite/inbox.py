@@ -9,15 +9,17 @@ from hive_daemon.errors import ExecutionNotFound, SessionNotFound
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.sqlite.events import append_events
 from hive_daemon.storage.sqlite.reader import value_of
+from hive_daemon.storage.sqlite.turns import promote
 from hive_daemon.storage.sqlite.tx import Tx
 from hive_daemon.storage.sqlite.writer import Writer
 from hive_daemon.storage.values import Ending, EventRecord, Injected
+from hive_daemon.storage.waiting import hears
 
 _WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
 _CANCEL = """
 UPDATE executions SET status = 'cancelled', cancel_reason = ?1, error = ?1,
-    error_code = 'cancelled', waiting = NULL, owner = NULL, ended_at = ?2, updated_at = ?2
-WHERE n = ?3
+    error_code = ?2, waiting = NULL, owner = NULL, ended_at = ?3, updated_at = ?3
+WHERE n = ?4
 """
 _LISTENING = """
 SELECT n, id, status, waiting, lane FROM executions
@@ -42,12 +44,16 @@ def cancel(tx: Tx, name: str, reason: str) -> ExecutionStatus:
     return status
 
 
-def cancel_if_there(tx: Tx, name: str, reason: str) -> ExecutionStatus | None:
+def cancel_if_there(
+    tx: Tx, name: str, reason: str, code: str = "cancelled"
+) -> ExecutionStatus | None:
     """Cancel an execution, or answer None if there is none of this name."""
-    row = tx.execute("SELECT n, status FROM executions WHERE id = ?", (name,)).fetchone()
+    row = tx.execute(
+        "SELECT n, status, lane, session_id FROM executions WHERE id = ?", (name,)
+    ).fetchone()
     if row is None:
         return None
-    n, status = row[0], ExecutionStatus(row[1])
+    n, status, lane, session_id = row[0], ExecutionStatus(row[1]), row[2], row[3]
     if status.is_terminal:
         return status
     if status is ExecutionStatus.RUNNING:
@@ -56,7 +62,10 @@ def cancel_if_there(tx: Tx, name: str, reason: str) -> ExecutionStatus | None:
             (reason, n),
         )
         return status
-    tx.execute(_CANCEL, (reason, tx.now, n))
+    tx.execute(_CANCEL, (reason, code, tx.now, n))
+    if status is ExecutionStatus.QUEUED:
+        tx.shift(lane, -1)
+        promote(tx, session_id)
     data = json.dumps({"reason": reason}).encode()
     append_events(tx, n, (EventRecord("execution_cancelled", None, tx.now, data),))
     return ExecutionStatus.CANCELLED
@@ -81,8 +90,9 @@ def inject(tx: Tx, session_id: str, node_id: str, content: str, key: str) -> tup
     for n, name, status, waiting, lane in tx.execute(_LISTENING, (session_id,)).fetchall():
         if status == ExecutionStatus.RUNNING:
             running = running or name
-        elif node_that_waits(value_of(tx.connection, waiting)) in (None, node_id):
+        elif hears(value_of(tx.connection, waiting), node_id):
             tx.execute(_WAKE, (tx.now, n))
+            tx.shift(lane, 1)
             return Injected(item, name, True), lane
     return Injected(item, running, False), ""
 
@@ -92,19 +102,12 @@ def _has_session(tx: Tx, session_id: str) -> bool:
     return found.fetchone() is not None
 
 
-def node_that_waits(waiting: bytes | None) -> str | None:
-    """Return the node that `waiting` names, None if it names none."""
-    described = json.loads(waiting) if waiting else None
-    return described.get("node_id") if isinstance(described, dict) else None
-
-
 def wake_if_unread(tx: Tx, n: int, session_id: str, ending: Ending) -> bool:
     """Queue an execution again that parks while something said to it since its claim is unread."""
     if ending.status not in _WAITING:
         return False
     unread = tx.execute(_UNREAD, (session_id, n)).fetchall()
-    node_id = node_that_waits(ending.waiting)
-    if not unread or (node_id is not None and (node_id,) not in unread):
+    if not any(hears(ending.waiting, node_id) for (node_id,) in unread):
         return False
     tx.execute(_WAKE, (tx.now, n))
     return True
