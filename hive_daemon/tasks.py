@@ -91,7 +91,7 @@ def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.
     """Start a blocking call in a worker thread, with the context variables of the caller.
 
     The future can be abandoned, the thread cannot: it ends when the call returns. What would stop the event loop or
-    hang whoever awaits it, SystemExit and StopIteration, comes back as RuntimeError.
+    hang whoever awaits it, SystemExit, KeyboardInterrupt and StopIteration, comes back as RuntimeError.
     """
     work = functools.partial(copy_context().run, _guarded, call, *args, **kwargs)
     return asyncio.get_running_loop().run_in_executor(_pool, work)
@@ -100,7 +100,7 @@ def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.
 def _guarded(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     try:
         return call(*args, **kwargs)
-    except (StopIteration, SystemExit) as error:
+    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
         name = getattr(call, "__name__", repr(call))
         said = f": {error}" if error.args else ""
         raise RuntimeError(f"{name} raised {type(error).__name__}{said}") from error

@@ -41,9 +41,16 @@ FolderArgument = Annotated[str, typer.Argument(metavar="PATH", help="The agent's
 
 
 @command(app, "validate")
-def validate(hive: Hive, path: FolderArgument) -> int:
+def validate(
+    hive: Hive,
+    path: FolderArgument,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Start the MCP servers and ask for their tools.")
+    ] = False,
+) -> int:
     """Check an agent folder without a daemon, and say everything that is wrong."""
-    return run_local("agents", "validate", path, *(["--json"] if hive.as_json else []))
+    how = [*(["--probe"] if probe else []), *(["--json"] if hive.as_json else [])]
+    return run_local("agents", "validate", path, *how)
 
 
 @command(app, "graph")

@@ -16,6 +16,7 @@ from hive_daemon.graph.node_context import Given, Scene
 from hive_daemon.graph.node_run import Ended
 from hive_daemon.graph.topology import Topology
 from hive_daemon.graph.walk_state import Ask, EdgesDecided
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.llm.provider import CallContext, LLMResponse, ask, call_context
 from hive_daemon.observability.strict_json import fitted, json_shape
 
@@ -75,7 +76,8 @@ async def _decide(topology: Topology, edge: EdgeSpec, given: Given, scene: Scene
             raise
         # Nobody cancelled this execution: the provider awaited something that somebody else had cancelled.
         return _undecided(error)
-    except Exception as error:
+    except (Exception, *ENDS_PROCESS) as error:
+        pass_on_of_person(error)
         logger.info("an edge was not decided", extra={"edge": edge.id}, exc_info=True)
         return _undecided(error)
     cost = Totals(

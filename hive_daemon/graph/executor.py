@@ -76,7 +76,9 @@ class GraphExecutor:
     """Runs a graph from its entry to its end, in this process, keeping nothing.
 
     For programs that bring their own surroundings. Under an `AgentRuntime` the same performer runs with a durable
-    journal instead. `runtime` may be any object with `start_run`, `end_run` and `report_problem`.
+    journal instead. `runtime` may be any object with `start_run`, `end_run` and `report_problem`. A node that names a
+    `model` works with that one, made beside `llm` (its key goes to models of its service only); a program's own
+    provider works for every node.
     """
 
     VALID_NODE_TYPES = frozenset(NODE_TYPES)

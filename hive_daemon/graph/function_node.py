@@ -45,12 +45,7 @@ class FunctionNode:
             names = ", ".join(missing)
             error = f"nobody has set the inputs that {_name(self.function)} needs: {names}"
             return NodeResult(False, error=error, error_type="missing_input", retryable=False)
-        try:
-            answer = await self._answer(ctx.deadline, arguments)
-        except SystemExit as error:
-            # An event loop would stop at it, and with it everything else that runs in this process.
-            return NodeResult(False, error=f"SystemExit: {error}", error_type="SystemExit")
-        return to_result(ctx.node_spec, answer)
+        return to_result(ctx.node_spec, await self._answer(ctx.deadline, arguments))
 
     async def _answer(self, deadline: float | None, arguments: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):

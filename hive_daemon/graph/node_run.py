@@ -28,7 +28,8 @@ from hive_daemon.graph.node_context import Given, Kit, PathSoFar, Scene
 from hive_daemon.graph.node_set import NodeSet
 from hive_daemon.graph.topology import Topology
 from hive_daemon.graph.walk_state import NodeDone, NodeWaits, OutcomeKind, Report, Run
-from hive_daemon.ids import new_span_id
+from hive_daemon.ids import span_id_of
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
 from hive_daemon.tools.context import reset_execution_context, set_execution_context
@@ -83,10 +84,11 @@ class NodeRunner:
         """Run one attempt of a node. Nothing but cancellation is raised: a failure is a report."""
         spec = self.topology.nodes[command.node]
         began = self.clock.monotonic()
-        trace = set_trace_context(node_id=spec.id)
+        span_id = span_id_of(self.given.execution_id, spec.id, command.visit, command.attempt)
+        trace = set_trace_context(node_id=spec.id, span_id=span_id)
         known = set_execution_context(**self._told_to_tools(spec.id))
         try:
-            with self.journal.busy():
+            with self.journal.busy(spec.id):
                 verdict = await self._attempt(spec, command, scene, began)
         finally:
             reset_execution_context(known)
@@ -105,8 +107,10 @@ class NodeRunner:
         )
         report = verdict.report
         if isinstance(report, NodeWaits):
-            return Ended(report, cost=cost)
-        fact = _completed(spec, command, report, stats, took, verdict.undeclared)
+            return Ended(replace(report, cost=cost), cost=cost)
+        whole = cost if command.earlier is None else command.earlier.plus(cost)
+        fact = _completed(spec, command, report, stats, whole)
+        fact = replace(fact, span_id=span_id, undeclared_outputs=verdict.undeclared)
         return Ended(report, (*verdict.facts, fact), cost, report.error_type == BRANCH_TIMEOUT)
 
     def _told_to_tools(self, node_id: str) -> dict[str, str]:
@@ -152,8 +156,8 @@ class NodeRunner:
                 raise
             # Nobody cancelled this execution: the node awaited something that somebody else had cancelled.
             return _refused(command, error)
-        except (Exception, SystemExit) as error:
-            # SystemExit too: an event loop stops at it, and with it everything else that runs in this process.
+        except (Exception, *ENDS_PROCESS) as error:
+            pass_on_of_person(error)
             logger.info("node failed", exc_info=True)
             return _refused(command, error)
 
@@ -288,9 +292,9 @@ def _completed(
     command: Run,
     report: NodeDone,
     stats: NodeStats,
-    took: float,
-    undeclared: tuple[str, ...],
+    whole: Totals,
 ) -> NodeCompleted:
+    """Return the L2 log of a visit that ended; `whole` is what all its runs cost."""
     status = "success" if report.success else "failure"
     return NodeCompleted(
         node_id=spec.id,
@@ -301,21 +305,19 @@ def _completed(
         error=report.error,
         visit=command.visit,
         attempt=command.attempt,
-        duration_seconds=round(took, 6),
+        duration_seconds=round(whole.latency_seconds, 6),
         iterations=stats.iterations,
-        llm_call_count=stats.llm_call_count,
-        tool_call_count=stats.tool_call_count,
-        input_tokens=stats.input_tokens,
-        cached_tokens=stats.cached_tokens,
-        output_tokens=stats.output_tokens,
-        reasoning_tokens=stats.reasoning_tokens,
-        cost_usd=stats.cost,
+        llm_call_count=whole.llm_calls,
+        tool_call_count=whole.tool_calls,
+        input_tokens=whole.input_tokens,
+        cached_tokens=whole.cached_tokens,
+        output_tokens=whole.output_tokens,
+        reasoning_tokens=whole.reasoning_tokens,
+        cost_usd=whole.cost_usd,
         accept_count=stats.accept_count,
         retry_count=stats.retry_count,
         escalate_count=stats.escalate_count,
         continue_count=stats.continue_count,
         exit_status=stats.exit_status or status,
         model=stats.model,
-        span_id=new_span_id(),
-        undeclared_outputs=undeclared,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hive_daemon.errors import InvalidInput
+from hive_daemon.errors import ConfigError, InvalidInput
 from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.facts import ExecutionPaused, ExecutionResumed
 from hive_daemon.graph.goal import Goal
@@ -20,8 +20,10 @@ from hive_daemon.graph.performer import NothingShared, Performer, Setting
 from hive_daemon.graph.resumption import first_step
 from hive_daemon.graph.topology import Topology
 from hive_daemon.graph.validation import errors_of
+from hive_daemon.llm.models import Models, OneModel
 from hive_daemon.llm.unconfigured import UnconfiguredProvider
 from hive_daemon.llm.values import DEFAULT_MAX_TOKENS
+from hive_daemon.llm.wish import Wish
 
 if TYPE_CHECKING:
     from hive_daemon.graph.executor import ExecutionResult, GraphExecutor
@@ -44,13 +46,23 @@ async def run_standalone(executor: GraphExecutor, task: Task) -> ExecutionResult
     """
     from hive_daemon.graph.executor import ExecutionResult
 
-    problem = _problem(executor, task.graph)
-    if problem:
-        return ExecutionResult(False, error=problem, execution_quality="failed", status="failed")
+    models = _models(executor, task.graph)
+    try:
+        problem = _problem(executor, task.graph, models)
+        if problem:
+            return ExecutionResult(
+                False, error=problem, execution_quality="failed", status="failed"
+            )
+        return await _run(executor, task, models)
+    finally:
+        await models.aclose()
+
+
+async def _run(executor: GraphExecutor, task: Task, models: Models) -> ExecutionResult:
     journal = _journal(executor, task)
     topology = Topology.compile(task.graph, executor.node_registry)
     first = first_step(topology, task.inputs, task.session_state)
-    performer = _performer(executor, task, topology, journal)
+    performer = _performer(executor, task, models, topology, journal)
     runtime = executor.runtime
     await _call(runtime, "start_run", task.goal.id, task.goal.description, dict(task.inputs))
     try:
@@ -67,13 +79,33 @@ async def run_standalone(executor: GraphExecutor, task: Task) -> ExecutionResult
     return result
 
 
-def _problem(executor: GraphExecutor, graph: GraphSpec) -> str:
+def _llm(executor: GraphExecutor) -> Any:
+    return executor.llm if executor.llm is not None else UnconfiguredProvider()
+
+
+def _models(executor: GraphExecutor, graph: GraphSpec) -> Models:
+    """Return the models for nodes that name one, those beside the program's own."""
+    if all(node.model is None for node in graph.nodes):
+        return OneModel()
+    from hive_daemon.llm import models_beside
+
+    return models_beside(_llm(executor))
+
+
+def _problem(executor: GraphExecutor, graph: GraphSpec, models: Models) -> str:
     errors = errors_of(graph, executor.node_registry)
     if errors:
         return f"Invalid graph: {'; '.join(errors)}"
     offered = {tool.name for tool in executor.tools}
     missing = sorted({name for node in graph.nodes for name in node.tools} - offered)
-    return f"Missing tools: {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"Missing tools: {', '.join(missing)}"
+    try:
+        for node in graph.nodes:
+            models.named(Wish(node.model), _llm(executor))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _journal(executor: GraphExecutor, task: Task) -> LocalJournal:
@@ -99,12 +131,13 @@ async def _tell_end(journal: LocalJournal, result: ExecutionResult) -> None:
 
 
 def _performer(
-    executor: GraphExecutor, task: Task, topology: Topology, journal: LocalJournal
+    executor: GraphExecutor, task: Task, models: Models, topology: Topology, journal: LocalJournal
 ) -> Performer:
     pause = asyncio.Event()
     given = Given(
         goal=task.goal,
-        llm=executor.llm if executor.llm is not None else UnconfiguredProvider(),
+        llm=_llm(executor),
+        models=models,
         tools={tool.name: tool for tool in executor.tools},
         tool_executor=executor.tool_executor,
         runtime=executor.runtime,

@@ -21,9 +21,14 @@ from hive_daemon.clock import Clock
 from hive_daemon.errors import HiveError
 from hive_daemon.graph.conversation import clean_text
 from hive_daemon.graph.framework_tools import unusable
+from hive_daemon.ids import span_id_of
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.llm.openai_shapes import RAW_KEY
+from hive_daemon.llm.purse import purse
 from hive_daemon.llm.values import Tool, ToolExecutor, ToolResult, ToolUse
 from hive_daemon.observability.redaction import redactor
+from hive_daemon.observability.trace_context import get_trace_context, set_trace_context
+from hive_daemon.pulse import resting
 from hive_daemon.tasks import run_all, run_in_thread, to_thread
 from hive_daemon.tools.calling import ToolOverdue
 from hive_daemon.tools.context import idempotency_key
@@ -115,6 +120,9 @@ class ToolBench:
 
     async def _into(self, done: dict[str, Outcome], key: str, use: ToolUse) -> None:
         idempotency_key.set(key)
+        # The call has a context of its own: what it logs, and whom it asks, belongs to its span.
+        node_span = str(get_trace_context().get("span_id", ""))
+        set_trace_context(span_id=span_id_of(node_span, use.id))
         began = self.clock.monotonic()
         outcome = self.refusal(use) or await self._try(use)
         content = await self._fitted(outcome)
@@ -128,8 +136,9 @@ class ToolBench:
         seconds = self._limit(use.name)
         watch = asyncio.timeout(seconds)
         try:
-            async with watch:
-                return _outcome(use, await self._call(use, seconds))
+            with resting():
+                async with watch:
+                    return _outcome(use, await self._call(use, seconds))
         except ToolOverdue as error:
             return Outcome(use, str(error), is_error=True, is_outside=True)
         except TimeoutError:
@@ -139,13 +148,14 @@ class ToolBench:
         except ConnectionError as error:
             text = f"{use.name} cannot be reached: {_told(error)}"
             return Outcome(use, text, is_error=True, is_outside=True)
-        except (Exception, SystemExit) as error:
-            # SystemExit too: an event loop stops at it, and with it everything else that runs in this process.
+        except (Exception, *ENDS_PROCESS) as error:
+            pass_on_of_person(error)
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
             text = f"{use.name} failed: {type(error).__name__}: {_told(error)}"
             return Outcome(use, text, is_error=True, is_outside=is_outside(error))
 
     async def _call(self, use: ToolUse, seconds: float) -> Any:
+        await purse.get().hold_tool(use.name)
         executor: Any = self.executor
         if isinstance(executor, KnowingExecutor):
             return await executor.run(use)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hive_daemon.llm.fallbacks import FallbackProvider
     from hive_daemon.llm.litellm_provider import LiteLLMProvider
     from hive_daemon.llm.mock import MockLLMProvider
+    from hive_daemon.llm.model_shelf import models_beside
     from hive_daemon.llm.openai_provider import OpenAIProvider
     from hive_daemon.llm.provider import (
         LLMProvider,
@@ -59,6 +60,7 @@ __all__ = [
     "ToolResultEvent",
     "ToolUse",
     "make_provider",
+    "models_beside",
 ]
 
 _ROOMS = {
@@ -68,6 +70,7 @@ _ROOMS = {
     "OpenAIProvider": "openai_provider",
     "ScriptedProvider": "scripted",
     "make_provider": "factory",
+    "models_beside": "model_shelf",
 } | dict.fromkeys(
     ("LLMProvider", "LLMResponse", "Tool", "ToolExecutor", "ToolResult", "ToolUse"), "provider"
 )

@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Awaitable
 from dataclasses import replace
 
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.llm.failures import CallRejected
 from hive_daemon.llm.openai_shapes import assistant_message, tool_message
 from hive_daemon.llm.provider import LLMProvider, ask
+from hive_daemon.llm.purse import purse
 from hive_daemon.llm.values import (
     DEFAULT_MAX_TOKENS,
     LLMResponse,
@@ -52,9 +54,15 @@ async def complete_with_tools(
 
 
 async def _run_tool(executor: ToolExecutor, use: ToolUse) -> ToolResult:
-    if inspect.iscoroutinefunction(executor):
-        return await _settled(executor(use))
-    return await _settled(await to_thread(executor, use))
+    await purse.get().hold_tool(use.name)
+    try:
+        if inspect.iscoroutinefunction(executor):
+            return await _settled(executor(use))
+        return await _settled(await to_thread(executor, use))
+    except ENDS_PROCESS as error:
+        pass_on_of_person(error)
+        # Each call is a task: an event loop stops at what no task may raise.
+        raise RuntimeError(f"{use.name} raised {type(error).__name__}: {error}") from error
 
 
 async def _settled(result: ToolResult | Awaitable[ToolResult]) -> ToolResult:

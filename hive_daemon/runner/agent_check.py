@@ -10,6 +10,8 @@ from hive_daemon.errors import AgentLoadError
 from hive_daemon.runner import folder_tools
 from hive_daemon.runner.agent_info import validate
 from hive_daemon.runner.agent_loader import examine, form_of, located
+from hive_daemon.runner.expected_tools import look_at_expected
+from hive_daemon.runner.findings import Findings
 from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
 from hive_daemon.runner.model_choice import settled
 
@@ -42,12 +44,17 @@ class FolderReport:
         return {**asdict(self), "valid": self.is_valid, "executed": self.was_executed}
 
 
-def check_folder(path: str | Path) -> FolderReport:
-    """Check a folder. Code is executed for the module form only: call it in a process of its own."""
-    return inspect_folder(path)[0]
+def check_folder(path: str | Path, *, probes: bool = False) -> FolderReport:
+    """Check a folder. Code is executed for the module form only: call it in a process of its own.
+
+    With `probes` the MCP servers that it declares are started, asked for their tools, and stopped; this blocks.
+    """
+    return inspect_folder(path, probes=probes)[0]
 
 
-def inspect_folder(path: str | Path) -> tuple[FolderReport, LoadedAgent | None]:
+def inspect_folder(
+    path: str | Path, *, probes: bool = False
+) -> tuple[FolderReport, LoadedAgent | None]:
     """Check a folder; return the report, and the agent if it can be read without a problem."""
     folder = located(path)
     try:
@@ -59,11 +66,18 @@ def inspect_folder(path: str | Path) -> tuple[FolderReport, LoadedAgent | None]:
         problems, warnings = tuple(findings.problems), tuple(findings.warnings)
         return FolderReport(str(folder), folder.name, form, problems, warnings), None
     checked = validate(agent, settled(None, agent.llm))
+    expected = Findings()
+    look_at_expected(agent, expected, probes=probes)
     points = tuple(
         {"id": each.id, "trigger_type": str(each.trigger_type)} for each in agent.entry_points
     )
     # Where the tools could not be read, nobody can say which are missing.
     are_tools_known = not any(problem.startswith(_TOOL_FILES) for problem in findings.problems)
-    errors = (*findings.problems, *(checked.errors if are_tools_known else ()))
-    report = FolderReport(str(folder), agent.name, form, errors, tuple(checked.warnings), points)
+    errors = (
+        *findings.problems,
+        *(checked.errors if are_tools_known else ()),
+        *expected.problems,
+    )
+    warnings = (*checked.warnings, *expected.warnings)
+    report = FolderReport(str(folder), agent.name, form, errors, warnings, points)
     return report, None if findings.problems else agent

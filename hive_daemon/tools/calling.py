@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from hive_daemon.clock import Clock
 from hive_daemon.errors import HiveError, NotFound, Refused
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.llm.values import Tool, ToolResult, ToolUse
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.tasks import run_in_thread
@@ -94,7 +95,7 @@ class RegistryExecutor:
     What goes wrong is a result with `is_error`; only ConnectionError and TimeoutError are raised, for failures of the
     world outside (`tools.outside`). A thread
     cannot be stopped: a cancelled call is waited for until its time is over. A tool that would end the process, by
-    SystemExit, fails its call.
+    SystemExit or KeyboardInterrupt, fails its call.
     """
 
     tools: Mapping[str, RegisteredTool]
@@ -134,7 +135,8 @@ class RegistryExecutor:
             return _told(use, answer) if inspect.isawaitable(answer) else result_of(use, answer)
         except _OUTSIDE:
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, *ENDS_PROCESS) as error:
+            pass_on_of_person(error)
             logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
             return _judged(use, error)
 
@@ -182,7 +184,8 @@ async def _told(use: ToolUse, answer: Awaitable[Any]) -> ToolResult:
         return result_of(use, await answer)
     except _OUTSIDE:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, *ENDS_PROCESS) as error:
+        pass_on_of_person(error)
         logger.info("tool failed", extra={"tool": use.name}, exc_info=True)
         return _judged(use, error)
 

@@ -518,6 +518,16 @@ async def test_the_tool_loop_runs_the_calls_and_sends_a_history_that_a_strict_se
     ]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+async def test_a_tool_that_would_end_the_process_ends_the_loop_of_tools_only(wire, error):
+    async def leave(use):
+        raise error(3)
+
+    provider = wire.provider(TOOLS)
+    with pytest.raises(RuntimeError, match=f"raised {error.__name__}: 3"):
+        await provider.acomplete_with_tools(ASKED, "", [ADD], leave)
+
+
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "3"}

@@ -3,10 +3,12 @@
 import pytest
 
 from hive_daemon.errors import ConfigError
+from hive_daemon.graph.executor import GraphExecutor
 from hive_daemon.llm.openai_provider import OpenAIProvider
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from tests.fakes.embedded import GOAL, graph_of, model
+from tests.fakes.model_stages import until_no_connection_is_open
 from tests.fakes.openai_server import Call, FakeOpenAI, Reply
 
 ANSWER = Reply(calls=(Call("set_output", {"key": "answer", "value": "yes"}),))
@@ -49,6 +51,29 @@ async def test_the_nearest_model_is_asked(tmp_path, server, entry_point, asked):
         await llm.aclose()
     assert (result.success, result.output) == (True, {"answer": "yes"})
     assert [(each.body["model"], each.body["max_tokens"]) for each in server.requests] == asked
+
+
+async def test_a_graph_that_runs_alone_asks_the_model_of_its_node(server):
+    llm = OpenAIProvider("openai/of-the-program", "k", server.base_url)
+    result = await GraphExecutor(llm=llm).execute(GRAPH, GOAL)
+    await llm.aclose()
+    assert (result.success, result.output) == (True, {"answer": "yes"})
+    asked = [(each.body["model"], each.headers["Authorization"]) for each in server.requests]
+    assert asked == [("of-the-program", "Bearer k")] * 2 + [("of-the-node", "Bearer k")] * 2
+
+
+async def test_a_graph_that_runs_alone_leaves_no_connection_of_its_nodes_models(server):
+    llm = OpenAIProvider("openai/of-the-program", "k", server.base_url)
+    await GraphExecutor(llm=llm).execute(GRAPH, GOAL)
+    await llm.aclose()
+    await until_no_connection_is_open(server)
+
+
+async def test_a_graph_that_runs_alone_fails_by_a_faulty_model():
+    graph = graph_of(model("m", model="scripted:gone.json"))
+    result = await GraphExecutor().execute(graph, GOAL)
+    assert not result.success
+    assert "gone.json" in result.error
 
 
 async def test_a_faulty_model_is_told_at_the_start(tmp_path):

@@ -55,13 +55,14 @@ async def test_a_mistake_of_the_configuration_is_not_tried_again():
     assert (result.error, failing.calls) == ("no such order", 1)
 
 
-async def test_a_node_that_would_end_the_process_fails():
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+async def test_a_node_that_would_end_the_process_fails(error):
     class Leaving:
         async def execute(self, ctx):
-            raise SystemExit(3)
+            raise error(3)
 
     result = await run(graph_by(nodes={"a": {"max_retries": 1}}), node_registry={"a": Leaving()})
-    assert (result.success, result.error) == (False, "SystemExit: 3")
+    assert (result.success, result.error) == (False, f"{error.__name__}: 3")
 
 
 async def test_a_function_that_raises_takes_its_failure_edge():

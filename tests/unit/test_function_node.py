@@ -1,7 +1,6 @@
 """Function nodes: what a callable is given, where it runs, and what becomes of what it returns."""
 
 import asyncio
-import sys
 import threading
 
 import pytest
@@ -142,21 +141,23 @@ async def test_what_does_not_fit_the_output_keys_fails_the_node(keys, answer, wa
     assert (result.success, result.error_code, result.error) == (False, "bad_output", wanted)
 
 
-async def test_a_function_that_exits_fails_its_node_and_nothing_else():
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+async def test_a_function_that_would_end_the_process_fails_its_node_and_nothing_else(error):
     async def leave():
-        sys.exit(3)
+        raise error(3)
 
     for function in (leave, lambda: leave()):
         result = await run(function)
-        assert (result.error_code, result.error) == ("SystemExit", "SystemExit: 3")
+        assert (result.error_code, result.error) == (error.__name__, f"{error.__name__}: 3")
 
 
-async def test_a_function_that_exits_in_its_thread_fails_its_node():
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+async def test_a_function_that_would_end_the_process_in_its_thread_fails_its_node(error):
     def stop():
-        sys.exit(3)
+        raise error(3)
 
     result = await run(stop)
-    assert result.error == "RuntimeError: stop raised SystemExit: 3"
+    assert result.error == f"RuntimeError: stop raised {error.__name__}: 3"
 
 
 async def test_a_function_whose_iterator_is_at_its_end_fails_its_node():

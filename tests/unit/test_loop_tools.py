@@ -262,10 +262,11 @@ async def test_a_cancelled_run_keeps_finished_results_and_marks_the_others():
     assert errors[1].startswith("interrupted")
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("kind", ["async", "plain", "registered"])
-async def test_a_tool_that_would_end_the_process_fails_its_call(kind):
+async def test_a_tool_that_would_end_the_process_fails_its_call(kind, error):
     def leave(use):
-        raise SystemExit(3)
+        raise error(3)
 
     registry = ToolRegistry()
     registry.register("search", Tool("search", "Search", {}), as_async(leave))
@@ -273,7 +274,7 @@ async def test_a_tool_that_would_end_the_process_fails_its_call(kind):
     world = played(calls(("search", {})), says("Done."), tools=executors[kind])
     result = await world.run(node())
     assert result.success
-    assert "SystemExit: 3" in results(world)[0]
+    assert f"{error.__name__}: 3" in results(world)[0]
 
 
 def as_async(function):

@@ -90,9 +90,14 @@ async def numb(n, ctx):
 
 
 async def fatal(n, ctx):
-    """Do what no boundary may catch: it ends the event loop."""
+    """Do what no boundary can catch: a callback of its own ends the event loop."""
     with on_record(ctx):
-        raise KeyboardInterrupt
+        asyncio.get_running_loop().call_soon(_interrupt)
+        await asyncio.sleep(3600)
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 def released(held, ctx):
