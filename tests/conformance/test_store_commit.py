@@ -15,14 +15,9 @@ from hive_daemon.errors import (
     StateConflict,
 )
 from hive_daemon.status import ExecutionStatus as S
+from hive_daemon.storage.event_values import CancelOrder
 from hive_daemon.storage.ports import Store
-from hive_daemon.storage.values import (
-    Dedupe,
-    EventFilter,
-    Fence,
-    StateWrite,
-    StepCommit,
-)
+from hive_daemon.storage.values import Dedupe, EventFilter, Fence, StateWrite, StepCommit
 from tests.conformance.conftest import Backend
 from tests.fakes.store_kit import (
     NODE,
@@ -273,6 +268,61 @@ async def test_what_a_step_spawns_is_deduplicated(store: Store) -> None:
     for claim in (one, two):
         await store.executions.commit(claim.fence, step(1, spawn=(submission(dedupe=key),)))
     assert len(await claimed(store)) == 1
+
+
+async def test_what_a_step_cancels_is_cancelled_with_it(store: Store, ear: Ear) -> None:
+    source = await begin(store, correlation_id="c")
+    runs = await begin(store, stream_id="side", correlation_id="c")
+    waits, other = (submission(stream_id="side", correlation_id=c) for c in ("c", "d"))
+    elsewhere = submission(stream_id="main", correlation_id="c")
+    for each in (waits, other, elsewhere):
+        await store.queue.submit(each)
+    order = CancelOrder("triage/side", "called back", correlation_id="c", spares="nobody")
+    await store.executions.commit(source.fence, step(1, cancels=(order,)))
+    (beat,) = (await store.lease.heartbeat(NODE)).cancelled
+    assert beat == (runs.execution_id, "called back")
+    statuses = {
+        name: (await store.executions.load(name)).status
+        for name in (waits.session_id, other.session_id, elsewhere.session_id, runs.execution_id)
+    }
+    assert list(statuses.values()) == [S.CANCELLED, S.QUEUED, S.QUEUED, S.RUNNING]
+    told = [e for e in ear.events if e.type == "execution_cancelled"]
+    assert [e.execution_id for e in told] == [waits.session_id]
+
+
+async def test_a_step_cancels_by_session_or_everything_but_never_who_is_spared(
+    store: Store,
+) -> None:
+    source = await begin(store)
+    beside = following(source.session_id, stream_id="side", is_joined=True)
+    other = submission(stream_id="side")
+    for each in (beside, other):
+        await store.queue.submit(each)
+    by_session = CancelOrder("triage/side", "1", session_id=source.session_id)
+    await store.executions.commit(source.fence, step(1, cancels=(by_session,)))
+    assert await claimed(store) == [other.session_id]
+    everything = CancelOrder("triage/side", "2", is_all=True, spares=other.session_id)
+    await store.executions.commit(source.fence, step(2, cancels=(everything,)))
+    assert (await store.lease.heartbeat(NODE)).cancelled == ()
+
+
+async def test_a_step_that_is_refused_cancels_nothing(store: Store) -> None:
+    source, other = await begin(store), await begin(store, stream_id="side")
+    order = CancelOrder("triage/side", "called back", is_all=True)
+    nowhere = following(session(0xDEAD))
+    with pytest.raises(SessionNotFound):
+        await store.executions.commit(source.fence, step(1, cancels=(order,), spawn=(nowhere,)))
+    assert (await store.lease.heartbeat(NODE)).cancelled == ()
+    assert (await store.executions.load(other.execution_id)).cancel_reason is None
+
+
+async def test_an_order_reaches_what_was_spawned_before_it_and_nothing_after(store: Store) -> None:
+    claim = await begin(store)
+    children = [submission(stream_id="side") for _ in range(3)]
+    order = CancelOrder("triage/side", "called back", is_all=True, after=2)
+    given = step(1, spawn=tuple(children), cancels=(order,))
+    await store.executions.commit(claim.fence, given)
+    assert await claimed(store) == [children[2].session_id]
 
 
 async def test_records_are_set_and_deleted_with_the_step(store: Store) -> None:

@@ -176,3 +176,11 @@ async def test_a_running_execution_that_is_replaced_is_marked(store: Store) -> N
 async def test_what_is_to_be_replaced_and_is_not_there_is_not_missed(store: Store) -> None:
     submitted = await store.queue.submit(submission(replaces=(session(77),)))
     assert await status_of(store, submitted.execution_id) is S.QUEUED
+
+
+async def test_either_key_makes_it_the_same_and_both_name_it_from_then_on(store: Store) -> None:
+    mine = replace(KEY, namespace="flow", body_hash="")
+    first = await store.queue.submit(submission(once=mine))
+    again = await store.queue.submit(submission(dedupe=KEY, once=mine))
+    by_key = await store.queue.submit(submission(dedupe=KEY))
+    assert again == by_key == replace(first, created=False)

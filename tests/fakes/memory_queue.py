@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
 from hive_daemon.errors import (
     AlreadyRegistered,
     Fenced,
@@ -11,6 +15,7 @@ from hive_daemon.errors import (
 )
 from hive_daemon.ids import execution_id
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.admission_rules import Verdict, decide
 from hive_daemon.storage.values import (
     Beat,
     Claim,
@@ -23,6 +28,7 @@ from hive_daemon.storage.values import (
     Submitted,
     Swept,
 )
+from tests.fakes.memory_admission import WorldStanding, take_in, turn
 from tests.fakes.memory_steps import restore
 from tests.fakes.memory_world import WAITING, Entry, Item, World, new_row, waits_at
 
@@ -33,11 +39,28 @@ SUSPECT_AFTER = 2
 
 def submit(world: World, submission: Submission) -> Submitted:
     """See `ExecutionQueue.submit`."""
-    dedupe = submission.dedupe
-    if dedupe is not None:
-        found = _deduped(world, dedupe)
+    for at, key in enumerate(submission.keys):
+        found = _deduped(world, key)
         if found is not None:
+            _remember(world, submission.keys[:at], found)
             return found
+    verdict = decide(submission, WorldStanding(world, submission), world.now)
+    if verdict.taken_in is None:
+        answer = _insert(world, verdict.submission or submission, verdict)
+    else:
+        answer = take_in(world, submission, verdict.taken_in)
+    for meter, rate_key, arrival in verdict.arrivals:
+        world.arrivals[submission.lane, meter, rate_key] = arrival
+    name = answer.execution_id
+    _remember(world, submission.keys, answer)
+    for old in (*submission.replaces, *verdict.gives_way):
+        if world.named(old) is not None:
+            cancel(world, old, f"replaced by {name}")
+    world.lanes.append(submission.lane)
+    return answer
+
+
+def _insert(world: World, submission: Submission, verdict: Verdict) -> Submitted:
     session_id = submission.session_id
     ordinals = [entry.row.ordinal for entry in world.of_session(session_id)]
     if submission.is_new_session and ordinals:
@@ -47,32 +70,58 @@ def submit(world: World, submission: Submission) -> Submitted:
     ordinal = 1 + max(*ordinals, world.ordinals.get(session_id, 0)) if ordinals else 1
     name = execution_id(session_id, ordinal)
     world.last_row += 1
-    row = new_row(world, submission, name, ordinal)
-    world.put(Entry(row, submission.lane, submission.priority))
-    if dedupe is not None:
-        until = world.now + dedupe.window_seconds
-        world.dedupe[dedupe.namespace, dedupe.key] = (dedupe.body_hash, name, session_id, until)
-    for old in submission.replaces:
-        if world.named(old) is not None:
-            cancel(world, old, f"replaced by {name}")
-    world.lanes.append(submission.lane)
-    return Submitted(name, session_id, True)
+    row = replace(
+        new_row(world, submission, name, ordinal),
+        key=verdict.key,
+        due_at=verdict.due_at,
+        carry_from=verdict.carry_from,
+    )
+    world.put(
+        Entry(
+            row,
+            submission.lane,
+            submission.priority,
+            slot_at=verdict.slot_at,
+            expires_at=verdict.expires_at,
+            hold=verdict.hold,
+            hold_key=verdict.hold_key,
+            gathered=verdict.gathered,
+        )
+    )
+    return Submitted(name, session_id, True, replaced=verdict.gives_way, due_at=verdict.due_at)
+
+
+def _remember(world: World, keys: Sequence[Dedupe], answer: Submitted) -> None:
+    for key in keys:
+        until = world.now + key.window_seconds
+        kept = (key.body_hash, answer.execution_id, answer.session_id, until)
+        world.dedupe[key.namespace, key.key] = kept
 
 
 def _deduped(world: World, dedupe: Dedupe) -> Submitted | None:
     found = world.dedupe.get((dedupe.namespace, dedupe.key))
     if found is None or found[3] <= world.now:
         return None
-    if found[0] != dedupe.body_hash:
+    if found[0] and dedupe.body_hash and found[0] != dedupe.body_hash:
         raise IdempotencyConflict(subject=found[1])
     return Submitted(found[1], found[2], False)
 
 
 def claim(world: World, node: str, limits: Limits) -> list[Claim]:
-    """See `ExecutionQueue.claim`: look at what is queued in order, take it if everything allows it."""
-    queued = [e for e in world.entries.values() if e.row.status is S.QUEUED]
-    queued.sort(key=lambda e: (-e.priority, e.row.n))
-    return [_take(world, node, entry) for entry in queued if _may_run(world, entry, limits)]
+    """See `ExecutionQueue.claim`: of what may run take the best head of a lane, as long as there is one."""
+    claims: list[Claim] = []
+    while True:
+        heads: dict[str, Entry] = {}
+        for entry in world.entries.values():
+            if entry.is_queued and _may_run(world, entry, limits):
+                head = heads.setdefault(entry.lane, entry)
+                heads[entry.lane] = min(head, entry, key=partial(turn, world))
+        if not heads:
+            return claims
+        best = min(heads.values(), key=lambda e: (-e.priority, e.row.n))
+        if not best.front:
+            world.last_keys[best.lane] = best.row.key
+        claims.append(_take(world, node, best))
 
 
 def _may_run(world: World, entry: Entry, limits: Limits) -> bool:
@@ -80,9 +129,18 @@ def _may_run(world: World, entry: Entry, limits: Limits) -> bool:
     in_lane = sum(e.lane == entry.lane for e in running)
     of_agent = sum(e.row.agent == row.agent for e in running)
     writers = {e.row.session_id for e in running if not e.row.is_joined}
+    of_key = sum((e.lane, e.row.key) == (entry.lane, row.key) for e in running)
+    behind = sum(e.is_background for e in running)
     is_suspect = row.attempts >= SUSPECT_AFTER
     return (
         len(running) < limits.total
+        and (row.due_at is None or row.due_at <= world.now)
+        and (entry.expires_at is None or entry.was is not None or entry.expires_at > world.now)
+        and of_key < limits.groups.get(entry.lane, of_key + 1)
+        and not (
+            entry.is_background
+            and behind >= (behind + 1 if limits.background is None else limits.background)
+        )
         and in_lane < limits.lanes.get(entry.lane, 0)
         and of_agent < limits.agents.get(row.agent, of_agent + 1)
         and (row.is_joined or row.session_id not in writers)
@@ -128,6 +186,8 @@ def _take(world: World, node: str, queued: Entry) -> Claim:
         was=entry.was,
         restore=restore(world, row.execution_id, None),
         inbox=_open_items(world, row.session_id) if entry.was is not None else (),
+        key=row.key,
+        carry_from=row.carry_from,
     )
 
 
@@ -189,7 +249,21 @@ def sweep(world: World, node: str, max_attempts: int) -> Swept:
     return Swept(tuple(requeued), tuple(exhausted))
 
 
-def cancel(world: World, name: str, reason: str) -> ExecutionStatus:
+def expire(world: World) -> list[str]:
+    """See `ExecutionQueue.expire`."""
+    names = []
+    late = [e for e in world.entries.values() if e.is_queued and e.was is None]
+    for entry in sorted(late, key=lambda e: (e.expires_at or 0.0, e.row.n)):
+        at, row = entry.expires_at, entry.row
+        if at is not None and at <= world.now:
+            waited = at - max(row.created_at, row.due_at or row.created_at)
+            reason = f"waited longer than its queue_timeout of {waited:g} s"
+            cancel(world, row.execution_id, reason, "queue_timeout")
+            names.append(row.execution_id)
+    return names
+
+
+def cancel(world: World, name: str, reason: str, code: str = "cancelled") -> ExecutionStatus:
     """See `ControlInbox.cancel`."""
     entry = world.known(name)
     status = entry.row.status
@@ -199,7 +273,7 @@ def cancel(world: World, name: str, reason: str) -> ExecutionStatus:
         kept = entry.row.cancel_reason
         world.put(entry.but(cancel_reason=reason if kept is None else kept))
         return status
-    world.end(entry.but(cancel_reason=reason, waiting=None), S.CANCELLED, reason, "cancelled")
+    world.end(entry.but(cancel_reason=reason, waiting=None), S.CANCELLED, reason, code)
     world.tell(entry.row.n, "execution_cancelled", reason=reason)
     return S.CANCELLED
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from hive_daemon.errors import Fenced, StateConflict
 from hive_daemon.status import ExecutionStatus, check_move
+from hive_daemon.storage.admission_rules import REFUSALS, refusal_event
+from hive_daemon.storage.event_values import CancelOrder
 from hive_daemon.storage.values import (
     CheckpointKind,
     CheckpointRow,
@@ -23,15 +25,18 @@ from tests.fakes.memory_world import WAITING, Entry, World, waits_at
 
 S = ExecutionStatus
 Submit = Callable[[World, Submission], Submitted]
+Cancel = Callable[[World, str, str], ExecutionStatus]
 
 
-def commit(world: World, fence: Fence, step: StepCommit, submit: Submit) -> None:
+def commit(
+    world: World, fence: Fence, step: StepCommit, submit: Submit, cancel: Cancel
+) -> tuple[Submitted | None, ...]:
     """See `ExecutionStore.commit`."""
     if step.ending is not None:
         check_move(S.RUNNING, step.ending.status)
     entry = world.held(fence)
     if entry is not None and entry.claimed_seq < step.seq <= entry.row.seq:
-        return
+        return ()
     if entry is None or entry.row.status is not S.RUNNING or step.seq != entry.row.seq + 1:
         raise Fenced(subject=fence.execution_id)
     world.step = (fence, step)
@@ -54,8 +59,27 @@ def commit(world: World, fence: Fence, step: StepCommit, submit: Submit) -> None
         _prune_checkpoints(world, fence.row, max(step.keep, 1))
     if step.ending is not None:
         _end(world, world.entries[fence.row], step.ending)
-    for submission in step.spawn:
-        submit(world, submission)
+    answers: list[Submitted | None] = []
+    for place, submission in enumerate(step.spawn):
+        _carry_out(world, step.cancels, place, cancel)
+        try:
+            answers.append(submit(world, submission))
+        except REFUSALS as refusal:
+            if submission.refusal_event is None:
+                raise
+            world.number(fence.row, (refusal_event(submission.refusal_event, refusal),))
+            answers.append(None)
+    _carry_out(world, step.cancels, len(step.spawn), cancel)
+    return tuple(answers)
+
+
+def _carry_out(world: World, orders: Sequence[CancelOrder], after: int, cancel: Cancel) -> None:
+    for order in (order for order in orders if order.after == after):
+        for entry in tuple(world.entries.values()):
+            row = entry.row
+            named = (row.execution_id, row.session_id, row.correlation_id)
+            if entry.lane == order.lane and not row.status.is_terminal and order.concerns(*named):
+                cancel(world, row.execution_id, order.reason)
 
 
 def _keep_checkpoint(world: World, row: ExecutionRow, step: StepCommit) -> None:

@@ -12,17 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.errors import NotFound, StorageUnavailable
 from hive_daemon.runtime.webhook_memory import MemoryLedger
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.admission import Depth, Explained, Queued, QueueFilter
+from hive_daemon.storage.event_values import Notice
 from hive_daemon.storage.ports import Store, StoreListener
-from hive_daemon.storage.timer_values import Occurrence, TimerFire, TimerRow, TimerSpec
+from hive_daemon.storage.timer_values import (
+    EVERYTHING,
+    Occurrence,
+    Span,
+    TimerFire,
+    TimerRow,
+    TimerSpec,
+)
 from hive_daemon.storage.values import (
     MAX_PAGE,
     Beat,
@@ -43,7 +52,9 @@ from hive_daemon.storage.values import (
     Submitted,
     Swept,
 )
-from tests.fakes import memory_queue, memory_steps, memory_timers
+from tests.fakes import memory_admission, memory_queue, memory_steps, memory_timers
+from tests.fakes.memory_budgets import BudgetBook, MemoryBudgets
+from tests.fakes.memory_incidents import MemoryIncidents
 from tests.fakes.memory_world import World
 
 T = TypeVar("T")
@@ -55,6 +66,7 @@ class MemoryDisk:
     """Keeps a world for the next store that is opened on it."""
 
     world: World = field(default_factory=World)
+    budgets: BudgetBook = field(default_factory=BudgetBook)
 
 
 @asynccontextmanager
@@ -62,9 +74,18 @@ async def open_memory(
     listener: StoreListener, clock: Clock = SYSTEM_CLOCK, disk: MemoryDisk | None = None
 ) -> AsyncIterator[Store]:
     """Open a store in memory for as long as the context lasts."""
-    memory = MemoryStore(listener, clock, disk or MemoryDisk())
+    disk = disk or MemoryDisk()
+    memory = MemoryStore(listener, clock, disk)
     try:
-        yield Store(memory, memory, memory, memory, memory, memory, memory, MemoryLedger(clock))
+        deliveries = MemoryLedger(clock)
+        incidents = MemoryIncidents(clock)
+        yield Store(
+            *[memory] * 7,
+            deliveries=deliveries,
+            budgets=MemoryBudgets(disk.budgets),
+            notices=memory,
+            incidents=incidents,
+        )
     finally:
         memory.is_closed = True
 
@@ -139,6 +160,35 @@ class MemoryStore:
         """See `ExecutionQueue.requeue`."""
         await self._do(memory_queue.requeue, execution_id, state)
 
+    async def listing(self, wanted: QueueFilter) -> list[Queued]:
+        """See `ExecutionQueue.listing`."""
+        return memory_admission.listing(await self._see(), self._clock.time(), wanted)
+
+    async def names(self, lane: str) -> list[str]:
+        """See `ExecutionQueue.names`."""
+        return memory_admission.names(await self._see(), lane)
+
+    async def depths(self) -> list[Depth]:
+        """See `ExecutionQueue.depths`."""
+        return memory_admission.depths(await self._see())
+
+    async def explain(self, execution_id: str, limits: Limits) -> Explained:
+        """See `ExecutionQueue.explain`."""
+        world = await self._see()
+        return memory_admission.explain(world, self._clock.time(), execution_id, limits)
+
+    async def to_front(self, execution_id: str) -> None:
+        """See `ExecutionQueue.to_front`."""
+        await self._do(memory_admission.to_front, execution_id)
+
+    async def next_due(self, lanes: Collection[str]) -> float | None:
+        """See `ExecutionQueue.next_due`."""
+        return memory_admission.next_due(await self._see(), self._clock.time(), lanes)
+
+    async def expire(self) -> list[str]:
+        """See `ExecutionQueue.expire`."""
+        return await self._do(memory_queue.expire)
+
     # --- NodeLease, ControlInbox ------------------------------------------------------------
 
     async def heartbeat(self, node: str) -> Beat:
@@ -159,16 +209,20 @@ class MemoryStore:
 
     # --- ExecutionStore ---------------------------------------------------------------------
 
-    def commit(self, fence: Fence, step: StepCommit) -> asyncio.Future[None]:
+    def commit(
+        self, fence: Fence, step: StepCommit
+    ) -> asyncio.Future[tuple[Submitted | None, ...]]:
         """See `ExecutionStore.commit`: done when it is called, whoever awaits it when."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
+        answer: asyncio.Future[tuple[Submitted | None, ...]] = loop.create_future()
         try:
-            self._now(memory_steps.commit, fence, step, memory_queue.submit)
+            told = self._now(
+                memory_steps.commit, fence, step, memory_queue.submit, memory_queue.cancel
+            )
         except Exception as error:
             loop.call_soon(_refuse, answer, error)
         else:
-            loop.call_soon(_accept, answer)
+            loop.call_soon(_accept, answer, told)
         return answer
 
     async def load(self, execution_id: str) -> ExecutionRow:
@@ -197,6 +251,12 @@ class MemoryStore:
         open_ones = [e.row.status for e in world.entries.values() if e.row.ended_at is None]
         by_status = {status.value: open_ones.count(status) for status in open_ones}
         return StoreStats(0, world.operations, 0.0, 0.0, by_status, world.last_event)
+
+    # --- NoticeBoard ------------------------------------------------------------------------
+
+    async def post(self, notice: Notice) -> None:
+        """See `NoticeBoard.post`."""
+        await self._do(World.post, notice)
 
     # --- SessionRecords ---------------------------------------------------------------------
 
@@ -245,19 +305,31 @@ class MemoryStore:
         """See `TimerLease.fire`."""
         return await self._do(memory_timers.fire, fire)
 
+    async def account(self, timer_ids: Sequence[str]) -> list[TimerRow]:
+        """See `TimerLease.account`."""
+        return await self._do(memory_timers.account, timer_ids)
+
     async def set_paused(
-        self, timer_ids: Sequence[str], paused: bool, *, by: str = "", note: str = ""
+        self,
+        timer_ids: Sequence[str],
+        paused: bool,
+        *,
+        by: str = "",
+        note: str = "",
+        until: float | None = None,
     ) -> None:
         """See `TimerLease.set_paused`."""
-        await self._do(memory_timers.set_paused, timer_ids, paused, by, note)
+        await self._do(memory_timers.set_paused, timer_ids, paused, by, note, until)
 
     async def rows(self, agent: str | None = None) -> list[TimerRow]:
         """See `TimerLease.rows`."""
         return memory_timers.rows(await self._see(), agent)
 
-    async def occurrences(self, timer_id: str, limit: int = 50) -> list[Occurrence]:
+    async def occurrences(
+        self, timer_id: str, limit: int = 50, span: Span = EVERYTHING
+    ) -> list[Occurrence]:
         """See `TimerLease.occurrences`."""
-        return memory_timers.occurrences(await self._see(), timer_id, limit)
+        return memory_timers.occurrences(await self._see(), timer_id, limit, span)
 
     # --- BlobStore --------------------------------------------------------------------------
 
@@ -277,12 +349,12 @@ class MemoryStore:
         return await self._do(_delete_blob, key)
 
 
-def _accept(answer: asyncio.Future[None]) -> None:
+def _accept(answer: asyncio.Future[T], result: T) -> None:
     if not answer.done():
-        answer.set_result(None)
+        answer.set_result(result)
 
 
-def _refuse(answer: asyncio.Future[None], error: Exception) -> None:
+def _refuse(answer: asyncio.Future[Any], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
 

@@ -13,8 +13,11 @@ from typing import Any
 
 from hive_daemon.errors import ExecutionNotFound
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.timer_values import Occurrence, TimerRow
+from hive_daemon.storage.event_values import Notice
+from hive_daemon.storage.ports import KEPT_NOTICES
+from hive_daemon.storage.timer_values import Occurrence, TimerRow, TimerSpec
 from hive_daemon.storage.values import (
+    BACKGROUND,
     CheckpointRow,
     EventRecord,
     ExecutionRow,
@@ -25,7 +28,10 @@ from hive_daemon.storage.values import (
 )
 
 WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
-_OF_ENTRY = frozenset(("epoch", "claimed_seq", "event_seq", "heard", "owner", "was"))
+_OF_ENTRY = frozenset(
+    {"epoch", "claimed_seq", "event_seq", "heard", "owner", "was"}
+    | {"front", "slot_at", "expires_at", "hold", "hold_key", "gathered"}
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,22 @@ class Entry:
     heard: int = 0
     owner: str | None = None
     was: ExecutionStatus | None = None
+    front: int = 0
+    slot_at: float | None = None
+    expires_at: float | None = None
+    hold: str | None = None
+    hold_key: str | None = None
+    gathered: int = 0
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits in the queue."""
+        return self.row.status is ExecutionStatus.QUEUED
+
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.row.source in BACKGROUND
 
     def but(self, **changes: Any) -> Entry:
         """Return a changed copy; the names are those of the row or of the entry."""
@@ -73,8 +95,12 @@ class World:
     state: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     inbox: dict[int, Item] = field(default_factory=dict)
     ordinals: dict[str, int] = field(default_factory=dict)
+    arrivals: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    last_keys: dict[str, str] = field(default_factory=dict)
     timers: dict[str, TimerRow] = field(default_factory=dict)
     idle_timers: frozenset[str] = frozenset()
+    timer_terms: dict[str, TimerSpec] = field(default_factory=dict)
+    timer_news: frozenset[str] = frozenset()
     occurrences: dict[tuple[str, float], Occurrence] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     last_row: int = 0
@@ -171,6 +197,29 @@ class World:
             self.events.append(event)
             self.fresh.append(event)
 
+    def post(self, notice: Notice) -> None:
+        """Number a notice, and forget the oldest beyond those that are kept."""
+        self.last_event += 1
+        event = StoredEvent(
+            seq=self.last_event,
+            execution_seq=0,
+            type=notice.type,
+            timestamp=notice.timestamp,
+            agent=notice.agent,
+            graph_id=notice.graph_id,
+            stream_id=notice.stream_id,
+            node_id=notice.node_id,
+            execution_id="",
+            session_id="",
+            correlation_id=notice.correlation_id,
+            causation=notice.causation,
+            data=notice.data,
+        )
+        self.events.append(event)
+        self.fresh.append(event)
+        kept = [event.seq for event in self.events if not event.execution_id][-KEPT_NOTICES:]
+        self.events = [e for e in self.events if e.execution_id or e.seq >= kept[0]]
+
 
 def new_row(world: World, submission: Submission, name: str, ordinal: int) -> ExecutionRow:
     """Return the row of an execution that was just accepted."""
@@ -203,12 +252,17 @@ def new_row(world: World, submission: Submission, name: str, ordinal: int) -> Ex
         waiting=None,
         cancel_reason=None,
         trace_id=submission.trace_id,
+        trace_parent=submission.trace_parent,
         state=submission.state,
     )
 
 
 def waits_at(waiting: bytes | None, node_id: str) -> bool:
-    """Say whether an execution with this `waiting` waits at a node."""
+    """Say whether an execution with this `waiting` waits at a node; what is said to none is for whichever asks."""
     described = json.loads(waiting) if waiting else None
-    named = described.get("node_id") if isinstance(described, dict) else None
-    return named in (None, node_id)
+    if not isinstance(described, dict) or described.get("node_id") is None:
+        return True
+    kinds = {n["node_id"]: n.get("kind") for n in described.get("nodes", [described])}
+    if node_id == "":
+        return not set(kinds.values()) <= {"paused", "waiting_approval"}
+    return kinds.get(node_id, "paused") != "paused"

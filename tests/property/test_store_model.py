@@ -18,13 +18,22 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hive_daemon.errors import HiveError
+from hive_daemon.errors import HiveError, IllegalMove
 from hive_daemon.ids import execution_id
 from hive_daemon.status import ExecutionStatus as S
+from hive_daemon.storage.admission import (
+    Admission,
+    Batch,
+    Debounce,
+    QueueFilter,
+    Rate,
+    Strategy,
+)
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.sqlite.store import open_sqlite
 from hive_daemon.storage.timer_values import TimerFire, TimerOutcome, TimerSkip, TimerSpec
 from hive_daemon.storage.values import (
+    BACKGROUND,
     Checkpoint,
     CheckpointKind,
     Claim,
@@ -42,7 +51,13 @@ from tests.fakes.memory_store import MemoryDisk, open_memory
 from tests.fakes.store_kit import Ear, SetClock, ending, session
 
 LANES = (("x", "main"), ("x", "side"), ("y", "main"))
-LIMITS = Limits(total=4, lanes={"x/main": 3, "x/side": 2, "y/main": 3}, agents={"x": 3})
+LIMITS = Limits(
+    total=4,
+    lanes={"x/main": 3, "x/side": 2, "y/main": 3},
+    agents={"x": 3},
+    groups={"x/main": 1, "y/main": 2},
+    background=2,
+)
 NODES = ("node-1", "node-2")
 SESSIONS = 4
 TIMERS = ("x/t1", "x/t2")
@@ -60,8 +75,9 @@ class Op:
 
 KINDS = (
     ["submit"] * 6 + ["claim"] * 5 + ["commit"] * 10 + ["end"] * 4 + ["inject"] * 3 + ["sweep"] * 2
+    + ["expire", "front", "front"]
     + ["release", "requeue", "requeue", "cancel", "cancel", "beat", "prune", "prune"]
-    + ["fire", "fire", "pause", "sync", "state", "clear"]
+    + ["fire", "fire", "fire", "account", "pause", "sync", "state", "clear"]
 )  # fmt: skip
 Call = Callable[[], Awaitable[Any]]
 numbers = st.integers(0, 11)
@@ -122,6 +138,10 @@ class Player:
                 return partial(
                     store.inbox.inject, session(a % SESSIONS), f"n{b % 2}", f"said {c}", key
                 )
+            case "expire":
+                return partial(store.queue.expire)
+            case "front":
+                return partial(store.queue.to_front, self._name(a))
             case "sweep":
                 return partial(store.lease.sweep, NODES[a % 2], 2 + b % 2)
             case "prune":
@@ -130,9 +150,18 @@ class Player:
                 return partial(store.timers.fire, self._fire(op))
             case "pause":
                 ids = [TIMERS[a % 2], "x/none"] if c % 5 == 0 else [TIMERS[a % 2]]
-                return partial(store.timers.set_paused, ids, b % 2 == 0, by="me", note=f"{c}")
+                until = float(a) if c % 3 == 0 else None
+                return partial(
+                    store.timers.set_paused, ids, b % 2 == 0, by="me", note=f"{c}", until=until
+                )
+            case "account":
+                return partial(store.timers.account, [*TIMERS[a % 2 :], "x/none"])
             case "sync":
-                specs = [TimerSpec(t, "x", t, f"every {a % 2}", float(b)) for t in TIMERS]
+                left = (None, 3, 1)[b % 3]
+                specs = [
+                    TimerSpec(t, "x", t, f"every {a % 2}", float(b), a % 3, c % 3 == 2, "w", left)
+                    for t in TIMERS
+                ]
                 return partial(store.timers.sync, "x", specs[: 1 + c % 2])
             case "state":
                 return partial(store.sessions.write_state, self._writes(op))
@@ -157,12 +186,16 @@ class Player:
             stream_id=stream,
             session_id=session(op.a % SESSIONS),
             input=b"%d" % op.c,
-            source="api",
+            source=("api", "timer", "event", "api")[(op.a + op.c) % 4],
             is_new_session=op.b % 2 == 0,
             is_joined=op.c % 5 == 1,
             priority=op.c % 3,
             dedupe=key,
             replaces=(self._name(op.b),) if op.c == 7 else (),
+            admission=rules_of(op),
+            refusal_event=EventRecord("trigger_refused", None, 1.0, b'{"n": 1}')
+            if op.a % 3
+            else None,
         )
 
     def _step(self, op: Op) -> StepCommit:
@@ -205,9 +238,11 @@ class Player:
         outcomes = tuple(TimerOutcome)
         action: Submission | TimerSkip = self._submission(op)
         if op.c % 2:
-            action = TimerSkip(outcomes[op.b % len(outcomes)], "why")
+            earlier = (float(op.a), float(op.a) + 0.5) if op.c % 5 == 0 else ()
+            action = TimerSkip(outcomes[op.b % len(outcomes)], "why", earlier, op.c % 4)
         at = float(op.b)
-        return TimerFire(TIMERS[op.a % 2], at, at + 1 if op.c % 3 else None, action)
+        then = at + 1 if op.c % 3 else None
+        return TimerFire(TIMERS[op.a % 2], at, then, action, 2.5, "r", again=op.c % 6 == 2)
 
     async def seen(self) -> list[object]:
         """Return everything that can be read."""
@@ -227,7 +262,38 @@ class Player:
             [await store.timers.occurrences(timer) for timer in TIMERS],
             dict((await store.executions.stats()).by_status),
             self.ear.commits,
+            await store.queue.depths(),
+            await store.queue.listing(QueueFilter(limit=500)),
+            await store.queue.listing(QueueFilter(lane="x/main", offset=1, limit=2)),
+            await store.queue.listing(QueueFilter(agent="x", offset=2)),
+            [await explanation(store, row.execution_id) for row in await rows_of(store)],
         ]
+
+
+def rules_of(op: Op) -> Admission | None:
+    """Return the rules of a submission, none for every third."""
+    if op.a % 3 == 0:
+        return None
+    holds = (Debounce(2, 5), Batch(2, 3, "h"), Debounce(3, 4, "h"), None, None, None)
+    return Admission(
+        key=("", "a", "b")[op.a % 3] if op.b % 4 else "",
+        limit=(1, 2, None)[op.b % 3],
+        slots=(None, 3)[op.a % 2],
+        strategy=tuple(Strategy)[(op.b + op.c) % 5],
+        queue_max=(1, 2, None, 5)[op.c % 4],
+        queue_seconds=(2, None, 6)[op.b % 3],
+        rate=Rate(2, 3, "r") if op.c % 5 == 0 else None,
+        hold=holds[(op.a + op.b) % 6],
+        throttle=Rate(1, 2) if op.c % 4 == 2 else None,
+    )
+
+
+async def explanation(store: Store, name: str) -> object:
+    """Return why an execution waits, or that it does not."""
+    try:
+        return await store.queue.explain(name, LIMITS)
+    except IllegalMove as error:
+        return type(error)
 
 
 async def rows_of(store: Store) -> list[ExecutionRow]:
@@ -246,6 +312,10 @@ async def check_laws(store: Store, limits: Limits) -> None:
     assert all(count <= limits.lanes[lane] for lane, count in lanes.items())
     assert all(agents[agent] <= most for agent, most in limits.agents.items())
     assert all(count == 1 for count in writers.values())
+    groups = Counter((f"{row.agent}/{row.stream_id}", row.key) for row in running)
+    assert all(count <= limits.groups.get(lane, count) for (lane, _), count in groups.items())
+    if limits.background is not None:
+        assert sum(row.source in BACKGROUND for row in running) <= limits.background
     assert sum(row.attempts > 2 for row in running) <= 1
     assert all((row.ended_at is not None) == row.status.is_terminal for row in rows)
     assert len({row.execution_id for row in rows}) == len(rows)
@@ -297,10 +367,11 @@ def test_sqlite_answers_what_memory_answers(story: list[list[Op]], reopen_at: in
 
 small = st.integers(0, 4)
 limits = st.builds(
-    lambda total, main, side, other, agent: Limits(
-        total, {"x/main": main, "x/side": side, "y/main": other}, {"x": agent}
+    lambda total, main, side, other, agent, group, behind: Limits(
+        total, {"x/main": main, "x/side": side, "y/main": other}, {"x": agent}, {"x/main": group},
+        behind,
     ),
-    small, small, small, small, small,
+    small, small, small, small, small, small, st.none() | small,
 )  # fmt: skip
 
 
@@ -310,3 +381,29 @@ def test_running_never_exceeds_a_limit_and_a_session_has_one_writer(
     story: list[list[Op]], limits: Limits
 ) -> None:
     asyncio.run(live(PROLOGUE + story, limits))
+
+
+async def drain(story: list[list[Op]]) -> None:
+    """Play a story, then let everything run that waits: in the end nothing does."""
+    with tempfile.TemporaryDirectory() as name:
+        ear, clock = Ear(), SetClock()
+        async with open_sqlite(Path(name), ear, clock) as store:
+            player = Player(store, clock, ear)
+            for moment in story:
+                await player.play(moment)
+            clock.now += 100
+            late = await store.queue.expire()
+            await store.lease.sweep("the last", 99)
+            while claims := await store.queue.claim("the last", LIMITS):
+                for claim in claims:
+                    assert claim.execution_id not in late
+                    over = StepCommit(seq=claim.seq + 1, ending=ending(S.COMPLETED))
+                    await store.executions.commit(claim.fence, over)
+            left = [row for row in await rows_of(store) if row.status in (S.QUEUED, S.RUNNING)]
+            assert left == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(story=stories)
+def test_whatever_was_accepted_runs_in_the_end_or_waited_too_long(story: list[list[Op]]) -> None:
+    asyncio.run(drain(PROLOGUE + story))

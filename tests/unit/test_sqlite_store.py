@@ -281,7 +281,7 @@ async def test_memory_is_flat_over_many_executions(store: Store) -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert writer._held == {}
+    assert writer._known.held == {}
     assert after - before < 100 * 1_000
 
 

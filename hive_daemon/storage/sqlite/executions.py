@@ -22,8 +22,14 @@ from hive_daemon.storage.values import (
     StepCommit,
     StoredEvent,
     StoreStats,
+    Submitted,
 )
 
+_OPEN = """
+SELECT n FROM executions INDEXED BY executions_queue WHERE status = 'queued'
+UNION ALL SELECT n FROM executions INDEXED BY executions_open
+WHERE ended_at IS NULL AND status <> 'queued'
+"""
 _LATEST = """
 NOT EXISTS (SELECT 1 FROM executions l WHERE l.session_id = executions.session_id
     AND NOT l.joined AND (executions.joined OR l.ordinal > executions.ordinal))
@@ -40,7 +46,9 @@ class SqliteExecutions:
         self._readers = readers
         self._queued = queued
 
-    def commit(self, fence: Fence, step: StepCommit) -> asyncio.Future[None]:
+    def commit(
+        self, fence: Fence, step: StepCommit
+    ) -> asyncio.Future[tuple[Submitted | None, ...]]:
         """See `ExecutionStore.commit`."""
         answer = self._writer.do(commit, fence, step)
         for submission in step.spawn:
@@ -108,7 +116,7 @@ def _query(connection: sqlite3.Connection, wanted: ExecutionFilter) -> list[Exec
         if all(status.is_terminal for status in wanted.statuses):
             tests.append("ended_at IS NOT NULL")
         elif not any(status.is_terminal for status in wanted.statuses):
-            tests.append("ended_at IS NULL")
+            tests.append(f"n IN ({_OPEN})")
     if wanted.latest_of_session:
         tests.append(_LATEST)
     where = f"WHERE {' AND '.join(tests)}" if tests else ""
@@ -125,7 +133,9 @@ def _figures(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
     by_status = dict(
         connection.execute(
             "SELECT status, count(*) FROM executions INDEXED BY executions_open "
-            "WHERE ended_at IS NULL GROUP BY status"
+            "WHERE ended_at IS NULL AND status <> 'queued' GROUP BY status UNION ALL "
+            "SELECT status, count(*) FROM executions INDEXED BY executions_queue "
+            "WHERE status = 'queued' GROUP BY status"
         ).fetchall()
     )
     (pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -7,18 +7,20 @@ import os
 from collections.abc import Callable
 
 from hive_daemon.storage.sqlite.events import append_events
+from hive_daemon.storage.sqlite.turns import promote
 from hive_daemon.storage.sqlite.tx import Tx
 from hive_daemon.storage.sqlite.writer import Writer
 from hive_daemon.storage.values import Beat, EventRecord, Swept
 
 _ORDERED = """
 SELECT id, cancel_reason FROM executions INDEXED BY executions_open
-WHERE ended_at IS NULL AND status = 'running' AND owner = ? AND cancel_reason IS NOT NULL
+WHERE ended_at IS NULL AND status <> 'queued' AND status = 'running' AND owner = ? AND cancel_reason IS NOT NULL
 ORDER BY n
 """
 _ORPHANS = """
-SELECT n, id, lane, attempts, error FROM executions INDEXED BY executions_open
-WHERE ended_at IS NULL AND status IN ('running', 'interrupted') AND owner IS NOT ? ORDER BY n
+SELECT n, id, lane, attempts, error, session_id FROM executions INDEXED BY executions_open
+WHERE ended_at IS NULL AND status <> 'queued' AND status IN ('running', 'interrupted')
+  AND owner IS NOT ? ORDER BY n
 """
 _QUEUE = """
 UPDATE executions SET status = 'queued', was = status, owner = NULL, updated_at = ? WHERE n = ?
@@ -40,7 +42,8 @@ def heartbeat(tx: Tx, node: str, pid: int) -> Beat:
 def sweep(tx: Tx, node: str, max_attempts: int) -> tuple[Swept, set[str]]:
     """Queue again, or give up, what no living process holds; answer the lanes too."""
     requeued, exhausted, lanes = [], [], set()
-    for n, name, lane, attempts, error in tx.execute(_ORPHANS, (node,)).fetchall():
+    tx.lanes.clear()
+    for n, name, lane, attempts, error, session_id in tx.execute(_ORPHANS, (node,)).fetchall():
         if attempts >= max_attempts:
             reason = f"the daemon ended {attempts} times while this ran: {error or 'no error kept'}"
             _give_up(tx, n, reason)
@@ -49,6 +52,7 @@ def sweep(tx: Tx, node: str, max_attempts: int) -> tuple[Swept, set[str]]:
             tx.execute(_QUEUE, (tx.now, n))
             requeued.append(name)
             lanes.add(lane)
+        promote(tx, session_id)
     return Swept(tuple(requeued), tuple(exhausted)), lanes
 
 

@@ -21,7 +21,8 @@ from hive_daemon.storage.values import (
 EXECUTION = (
     "n, id, session_id, agent, graph_id, entry_point, stream_id, status, source, correlation, "
     "causation, created_at, started_at, updated_at, ended_at, ordinal, joined, attempts, seq, "
-    "steps, node_id, input, result, error, error_code, waiting, cancel_reason, trace_id, state"
+    "steps, node_id, input, result, error, error_code, waiting, cancel_reason, trace_id, state, "
+    "key, due_at, carry_from, trace_parent"
 )
 EVENT = (
     "e.seq, e.execution_seq, e.type, e.at, x.agent, x.graph_id, x.stream_id, e.node_id, x.id, "
@@ -32,8 +33,10 @@ CHECKPOINT = (
 )
 TIMER = (
     "id, agent, entry_point, signature, anchor, last_scheduled, next_at, last_outcome, "
-    "last_reason, last_at, last_execution, fired, skipped, missed, paused_at, paused_by, note"
+    "last_reason, last_at, last_execution, fired, skipped, missed, paused_at, paused_by, note, "
+    "paused_until, remaining, failures, forgotten, last_late_by"
 )
+OCCURRENCE = "timer_id, scheduled_at, at, outcome, reason, execution_id, late_by, ended"
 
 Row = tuple[Any, ...]
 
@@ -104,6 +107,9 @@ def timer(row: Row) -> TimerRow:
 
 
 def occurrence(row: Row) -> Occurrence:
-    """Read a row of occurrences."""
-    timer_id, scheduled_at, at, outcome, reason, execution_id = row
-    return Occurrence(timer_id, scheduled_at, at, TimerOutcome(outcome), reason, execution_id)
+    """Read a row of `OCCURRENCE`."""
+    timer_id, scheduled_at, at, outcome, reason, execution_id, late_by, ended = row
+    known = TimerOutcome(outcome)
+    return Occurrence(
+        timer_id, scheduled_at, at, known, reason, execution_id, late_by, ended or None
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Any
@@ -79,6 +79,30 @@ class Held:
     event_seq: int
 
 
+@dataclass(slots=True)
+class LaneCount:
+    """What the writer remembers of a lane whose queue is bounded; `oldest` is the row that waits longest."""
+
+    queued: int
+    running: int
+    oldest: int | None = None
+
+
+@dataclass(slots=True)
+class Known:
+    """What the writer remembers between transactions, until one of them is rolled back."""
+
+    held: dict[int, Held] = field(default_factory=dict)
+    lanes: dict[str, LaneCount] = field(default_factory=dict)
+    may_be_behind: bool = True  # whether any queued execution may be behind another of its session
+
+    def forget(self) -> None:
+        """Remember nothing any more."""
+        self.held.clear()
+        self.lanes.clear()
+        self.may_be_behind = True
+
+
 class Tx:
     """One transaction. `now` is the store's time.
 
@@ -94,6 +118,8 @@ class Tx:
         "events",
         "execute",
         "held",
+        "known",
+        "lanes",
         "next_event",
         "next_row",
         "now",
@@ -105,14 +131,16 @@ class Tx:
         self,
         connection: sqlite3.Connection,
         now: float,
-        held: dict[int, Held],
+        known: Known,
         next_event: int,
         next_row: int,
     ) -> None:
         self.connection = connection
         self.execute = connection.execute
         self.now = now
-        self.held = held
+        self.known = known
+        self.held = known.held
+        self.lanes = known.lanes
         self.next_event = next_event
         self.next_row = next_row
         self.events: list[StoredEvent] = []
@@ -159,6 +187,13 @@ class Tx:
             "INSERT INTO blob_refs VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (holder, owner, part, key),
         )
+
+    def shift(self, lane: str, queued: int, running: int = 0) -> None:
+        """Note that so many more of a lane are queued, and run."""
+        count = self.lanes.get(lane)
+        if count is not None:
+            count.queued += queued
+            count.running += running
 
     def take_row(self) -> int:
         """Return the number of a new execution's row."""

@@ -29,7 +29,7 @@ from hive_daemon.storage.sqlite.database import (
     to_hive_error,
     translated,
 )
-from hive_daemon.storage.sqlite.tx import Held, Tx
+from hive_daemon.storage.sqlite.tx import Known, Tx
 from hive_daemon.storage.values import Fence, StepCommit, StoredEvent
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Writer:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._done: deque[Job] = deque()
         self._connection: sqlite3.Connection | None = None
-        self._held: dict[int, Held] = {}
+        self._known = Known()
         self._next_event = 1
         self._next_row = 1
         self._loop = asyncio.get_running_loop()
@@ -127,7 +127,8 @@ class Writer:
             prepare_database(self._path)
             connection = self._connected()
             with translated(self._path):
-                self._next_event = 1 + _last(connection, "events", "seq")
+                last_notice = _last(connection, "notices", "seq")
+                self._next_event = 1 + max(_last(connection, "events", "seq"), last_notice)
                 self._next_row = 1 + _last(connection, "executions", "n")
         except HiveError as error:
             self._loop.call_soon_threadsafe(self._opened.set_exception, error)
@@ -176,7 +177,7 @@ class Writer:
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[Job]) -> Exception | None:
         """Do a batch and commit it; answer the error that rolled it back, or None."""
         began = perf_counter()
-        tx = Tx(connection, self._clock.time(), self._held, self._next_event, self._next_row)
+        tx = Tx(connection, self._clock.time(), self._known, self._next_event, self._next_row)
         try:
             for job in batch:
                 _attempt(tx, job)
@@ -197,7 +198,7 @@ class Writer:
 
     def _leave(self, error: Exception) -> None:
         """Roll back. A connection that saw an I/O error is not trusted again: the next batch opens another."""
-        self._held.clear()
+        self._known.forget()
         connection = self._connection
         if connection is None:
             return
