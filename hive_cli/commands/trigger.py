@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hive_cli.client import AnswerLost, Client
-from hive_cli.durations import parse_duration
+from hive_cli.durations import parse_duration, relative
 from hive_cli.failures import Failure, usage
 from hive_cli.follow import Follower, Source, patience_until
 from hive_cli.grammar import Hive, command, single
@@ -128,12 +128,26 @@ def _show_accepted(hive: Hive, accepted: Json) -> None:
         write_json(accepted)
         return
     write(str(accepted.get("execution_id")))
-    if not accepted.get("created", True):
-        note("the idempotency key is known: this is the execution that it started")
+    outcome = accepted.get("outcome")
+    if outcome == "duplicate" or not (outcome or accepted.get("created", True)):
+        note(f"duplicate: this is the execution that the first one started, {_status(accepted)}")
+    elif outcome == "coalesced":
+        note(f"coalesced: an execution that is held back took it in{_due(accepted)}")
+    elif accepted.get("due_at"):
+        note(f"{_status(accepted)}{_due(accepted)}")
     elif sys.stderr.isatty():
         note(
-            f"{accepted.get('status')}; watch it with `hive sessions tail -f {accepted.get('session_id')}`"
+            f"{_status(accepted)}; watch it with `hive sessions tail -f {accepted.get('session_id')}`"
         )
+
+
+def _status(accepted: Json) -> str:
+    return str(accepted.get("status"))
+
+
+def _due(accepted: Json) -> str:
+    due = accepted.get("due_at")
+    return f", begins {relative(due)} at the earliest" if due else ""
 
 
 def _narrate(client: Client, accepted: Json, deadline: float | None) -> None:

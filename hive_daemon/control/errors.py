@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 from aiohttp import web
 
 from hive_daemon.control import wire
 from hive_daemon.control.answers import Json, answer
 from hive_daemon.control.wire import ErrorCode
-from hive_daemon.errors import Conflict, HiveError, InvalidInput, Refused
+from hive_daemon.errors import Conflict, HiveError, InvalidInput, QueueFull, Refused
 from hive_daemon.observability.redaction import redactor
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ _LONGEST_SENTENCE = 2_000
 _RETRY_AFTER_SECONDS: Mapping[str, int] = {
     ErrorCode.STARTING: 1,
     ErrorCode.QUEUE_FULL: 1,
+    ErrorCode.RATE_LIMITED: 1,
     ErrorCode.BUDGET_EXCEEDED: 60,
 }
 _RETRY_AFTER_OTHERWISE = 5
@@ -66,6 +68,12 @@ def error_answer(error: HiveError) -> web.Response:
     """Write an error that was raised on purpose."""
     code = _code(error)
     status = wire.http_status(code)
+    return answer(error_document(error), status, _headers(error, code, status))
+
+
+def error_document(error: HiveError) -> Json:
+    """Return an error that was raised on purpose as every failing command and request tells it."""
+    code = _code(error)
     document: Json = {
         "code": code,
         "message": _sentence(str(error)),
@@ -73,7 +81,9 @@ def error_answer(error: HiveError) -> web.Response:
     }
     if isinstance(error, Ambiguous):
         document["candidates"] = list(error.candidates)
-    return answer({"error": document}, status, _headers(error, code, status))
+    if isinstance(error, QueueFull):
+        document["queue"] = {"depth": error.depth, "oldest_age": round(error.oldest_age, 3)}
+    return {"error": document}
 
 
 def internal_error_answer(error: Exception, what: str) -> web.Response:
@@ -101,7 +111,10 @@ def _code(error: HiveError) -> str:
 def _headers(error: HiveError, code: str, status: int) -> dict[str, str]:
     if isinstance(error, MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
-    return retry_after(code) if status in (429, 503) else {}
+    if status not in (429, 503):
+        return {}
+    seconds = error.retry_after if isinstance(error, Refused) else None
+    return retry_after(code) if seconds is None else {"Retry-After": str(max(1, ceil(seconds)))}
 
 
 def _sentence(text: str) -> str:

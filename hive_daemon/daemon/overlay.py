@@ -20,6 +20,7 @@ from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
 from hive_daemon.runtime.graph_host import trigger_problems
 
 _TRIGGER = "trigger_config"
+_MERGED = (_TRIGGER, "concurrency", "flow")
 _TIMES = frozenset({"cron", "interval_minutes", "every"})
 """Keys that only a timer has."""
 
@@ -59,15 +60,22 @@ def entry_points(agent: LoadedAgent, item: AgentConfig) -> list[EntryPointSpec]:
 
 
 def merged(base: EntryPointSpec, written: EntryPointConfig) -> EntryPointSpec:
-    """Return an entry point with what hive.yaml says; `trigger_config` is merged key by key, null removes a key."""
+    """Return an entry point with what hive.yaml says.
+
+    `trigger_config`, `concurrency` and `flow` are merged key by key, null removes a key.
+    """
     overrides: dict[str, Any] = {}
     for key in _COPIED:
         value = getattr(written, key)
         if value is not None:
             overrides[key] = value.value if hasattr(value, "value") else value
-    if written.trigger_config is not None:
-        both = {**base.trigger_config, **written.trigger_config}
-        overrides[_TRIGGER] = {k: v for k, v in both.items() if v is not None}
+    for key in _MERGED:
+        over = getattr(written, key)
+        if over is not None:
+            both = {**getattr(base, key), **over}
+            overrides[key] = {k: v for k, v in both.items() if v is not None}
+    if written.budgets is not None:
+        overrides["budgets"] = [each.written() for each in written.budgets]
     if written.recovery is not None and written.recovery.max_attempts is not None:
         overrides["recovery_attempts"] = written.recovery.max_attempts
     return base.merged(overrides)
@@ -120,7 +128,7 @@ def _lone_faults(where: KeyPath, spec: EntryPointSpec) -> Iterator[tuple[KeyPath
         spec = spec.merged({"trigger_type": TriggerType.TIMER})
     for problem in _problems(spec):
         path, text = _placed(where, spec, problem)
-        if path[-1] in spec.trigger_config:
+        if path[-1] in spec.trigger_config or {"concurrency", "flow"} & set(path):
             yield path, text
 
 

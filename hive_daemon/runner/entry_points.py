@@ -17,6 +17,7 @@ from hive_daemon.runtime.triggers.timer_config import TimerConfig
 
 DEFAULT = "default"
 _KNOWN = frozenset(each.name for each in fields(EntryPointSpec))
+_MERGED = ("trigger_config", "concurrency", "flow")
 
 
 class DeclaredEntryPoint(AsyncEntryPointSpec):
@@ -32,6 +33,9 @@ class DeclaredEntryPoint(AsyncEntryPointSpec):
     model: str | None = None
     fallbacks: list[str] | None = None
     max_tokens: int | None = None
+    concurrency: dict[str, Any] = Field(default_factory=dict)
+    flow: dict[str, Any] = Field(default_factory=dict)
+    budgets: list[dict[str, Any]] = Field(default_factory=list)
 
 
 def read_declared(where: str, declared: Any, findings: Findings) -> dict[str, DeclaredEntryPoint]:
@@ -82,8 +86,8 @@ def laid_over(
     written = {name: _keys(entry) for name, entry in base.items()}
     for name, entry in over.items():
         below, above = written.get(name, {}), _keys(entry)
-        config = {**below.get("trigger_config", {}), **above.get("trigger_config", {})}
-        written[name] = {**below, **above, "trigger_config": config}
+        merged = {key: {**below.get(key, {}), **above.get(key, {})} for key in _MERGED}
+        written[name] = {**below, **above, **merged}
     return [EntryPointSpec(**keys) for keys in written.values()]
 
 

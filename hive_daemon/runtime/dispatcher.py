@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from hive_daemon.clock import Clock
+from hive_daemon.clock import Clock, sleep_until
 from hive_daemon.errors import Fenced, StorageError, StorageFull
 from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.ports import ExecutionQueue
@@ -20,6 +23,14 @@ from hive_daemon.tasks import Scope
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many executions may run in the process: `total`, and of these `background` that timers and events began."""
+
+    total: int
+    background: int | None = None
 
 
 class Lane(Protocol):
@@ -32,6 +43,18 @@ class Lane(Protocol):
     @property
     def limit(self) -> int:
         """How many of its executions may run."""
+
+    @property
+    def group_limit(self) -> int | None:
+        """How many of its executions with the same key may run, None if nothing bounds that."""
+
+    @property
+    def background_count(self) -> int:
+        """How many of its executions run that timers and events began."""
+
+    @property
+    def delays(self) -> bool:
+        """Whether what waits in it may become due, or too old, by itself."""
 
     @property
     def queued_count(self) -> int:
@@ -59,14 +82,15 @@ class Lane(Protocol):
 class Dispatcher:
     """Hands claimed executions to their streams.
 
-    Law: a lane that may still have something queued is looked at again whenever a slot is free.
+    Laws: a lane that may still have something queued is looked at again whenever a slot is free; what is held back is
+    looked at when it becomes due, at most `clock.LOOK_AGAIN_SECONDS` late if the wall clock steps.
     """
 
-    def __init__(self, queue: ExecutionQueue, node: str, clock: Clock, total: int) -> None:
+    def __init__(self, queue: ExecutionQueue, node: str, clock: Clock, slots: Slots) -> None:
         self._queue = queue
         self._node = node
         self._clock = clock
-        self._total = total
+        self._slots = slots
         self._agents: dict[str, int] = {}
         self._lanes: dict[str, Lane] = {}
         self._described: dict[str, Lane] = {}
@@ -76,6 +100,9 @@ class Dispatcher:
         self._scope = Scope("dispatcher")
         self._is_open = False
         self._has_freed = False
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = math.inf
+        self._is_due = False
 
     # --- who may run what -------------------------------------------------------------------
 
@@ -122,6 +149,7 @@ class Dispatcher:
 
     def look_again(self) -> None:
         """Look at every lane, whatever is known of it: no hint that went astray leaves work lying for ever."""
+        self._is_due = True
         for lane in self._lanes:
             self.hint(lane)
 
@@ -141,6 +169,7 @@ class Dispatcher:
         self._is_open = False
         self._wanted.clear()
         self._wake.set()
+        self._silence()
         await self._scope.drain(None)
 
     async def _run(self) -> None:
@@ -149,8 +178,11 @@ class Dispatcher:
             self._wake.clear()
             try:
                 await self._give_back()
+                if self._is_due:
+                    await self._expire()
                 if self._wanted:
                     await self._claim()
+                    await self._set_alarm()
             except (StorageFull, StorageError) as error:
                 logger.warning("nothing can be claimed", extra={"error": str(error)})
                 await self._clock.sleep(RETRY_SECONDS)
@@ -161,7 +193,7 @@ class Dispatcher:
         self._wanted.clear()
         self._has_freed = False
         try:
-            claims = await self._queue.claim(self._node, Limits(self._total, asked, self._agents))
+            claims = await self._queue.claim(self._node, self._limits(asked))
         except BaseException:
             self._wanted.update(asked)
             raise
@@ -173,6 +205,55 @@ class Dispatcher:
                 lane.begin(claim)
         await self._give_back()
         self._want_again(asked)
+
+    def _limits(self, asked: Mapping[str, int]) -> Limits:
+        bounds = {lane: self._lanes[lane].group_limit for lane in asked}
+        groups = {lane: most for lane, most in bounds.items() if most is not None}
+        slots = self._slots
+        return Limits(slots.total, asked, self._agents, groups, slots.background)
+
+    @property
+    def limits(self) -> Limits:
+        """What bounds the executions of every lane that is claimed for."""
+        return self._limits({name: lane.limit for name, lane in self._lanes.items()})
+
+    # --- what becomes due by itself ---------------------------------------------------------
+
+    async def _expire(self) -> None:
+        """Let go of what has waited too long, and look at every lane that may hold something due."""
+        self._is_due = False
+        expired = await self._queue.expire()
+        if expired:
+            logger.warning(
+                "executions waited too long and are cancelled", extra={"count": len(expired)}
+            )
+        self._wanted.update(self._delaying())
+
+    def _delaying(self) -> list[str]:
+        return [name for name, lane in self._lanes.items() if lane.delays]
+
+    async def _set_alarm(self) -> None:
+        """Wake up when the next execution becomes due or too old, if any is held back."""
+        delaying = self._delaying()
+        due = await self._queue.next_due(delaying) if delaying else None
+        if due is None:
+            self._silence()
+        elif due != self._alarm_at:
+            self._silence()
+            self._alarm_at = due
+            self._alarm = self._scope.spawn("alarm", self._ring(due))
+
+    async def _ring(self, due: float) -> None:
+        await sleep_until(self._clock, due)
+        self._alarm_at = math.inf
+        self._is_due = True
+        self._wake.set()
+
+    def _silence(self) -> None:
+        self._alarm_at = math.inf
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def _give_back(self) -> None:
         """Queue again what was claimed for a lane that went away meanwhile."""
@@ -186,8 +267,8 @@ class Dispatcher:
     def _want_again(self, asked: dict[str, int]) -> None:
         """Look again later at lanes that may still have something queued.
 
-        Those are the ones that are full, that know of something that must wait, or that the limits above them stop. A
-        slot that became free while the claim was on its way may have stopped any of them.
+        Those are the ones that are full or bounded by key, that know of something that must wait, or that the limits
+        above them stop. A slot that became free while the claim was on its way may have stopped any of them.
         """
         if self._has_freed:
             self._wanted.update(lane for lane in asked if lane in self._lanes)
@@ -195,7 +276,7 @@ class Dispatcher:
         running: Counter[str] = Counter()
         for address, lane in self._lanes.items():
             running[address.partition("/")[0]] += lane.get_active_count()
-        is_full = running.total() >= self._total
+        is_full = running.total() >= self._slots.total or self._has_full_background()
         for address in asked:
             found = self._lanes.get(address)
             if found is None:
@@ -204,7 +285,14 @@ class Dispatcher:
             if (
                 is_full
                 or found.queued_count
+                or found.group_limit is not None
                 or found.get_active_count() >= found.limit
-                or running[agent] >= self._agents.get(agent, self._total)
+                or running[agent] >= self._agents.get(agent, self._slots.total)
             ):
                 self._wanted.add(address)
+
+    def _has_full_background(self) -> bool:
+        most = self._slots.background
+        return most is not None and most <= sum(
+            lane.background_count for lane in self._lanes.values()
+        )

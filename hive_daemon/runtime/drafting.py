@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -15,8 +15,9 @@ from hive_daemon.runtime.encoding import show
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.hub import Hub
 from hive_daemon.runtime.shared_state import SharedStateManager
+from hive_daemon.storage.event_values import CancelOrder
 from hive_daemon.storage.ports import Store
-from hive_daemon.storage.values import Claim, EventRecord, Submission
+from hive_daemon.storage.values import Claim, EventRecord, Submission, Submitted
 
 _STRUCTURAL = frozenset(
     {
@@ -36,20 +37,31 @@ _STRUCTURAL = frozenset(
 _TYPES = {kind.value: kind for kind in EventType}
 _FIELDS: dict[type[Fact], tuple[str, ...]] = {}
 
-Spawned = tuple[Sequence[Submission], Sequence[Fact]]
+
+class Spawned(NamedTuple):
+    """What an event sets off and calls back, and what is to be said about what was kept back."""
+
+    submissions: Sequence[Submission] = ()
+    remarks: Sequence[Fact] = ()
+    cancels: Sequence[CancelOrder] = ()
 
 
 class Spawner(Protocol):
-    """Answers which executions an event sets off, and what is to be said about those kept back."""
+    """Answers which executions an event sets off and calls back."""
 
     def listens_to(self, kind: EventType) -> bool:
         """Say whether any entry point listens to this type of event."""
 
     def spawn(self, event: AgentEvent, values: Mapping[str, Any]) -> Spawned:
-        """Return the submissions for an event; `values` is what the execution's memory holds."""
+        """Return what an event does; `values` is what the execution's memory holds. Its cancels come first."""
 
-    def spawned(self, submissions: Iterable[Submission]) -> None:
-        """Carry out what these submissions mean for others: they are durable now."""
+    def spawned(
+        self, submissions: Sequence[Submission], answers: Sequence[Submitted | None]
+    ) -> None:
+        """Carry out what these submissions mean for others: they are durable now, with these answers."""
+
+    def cancelled(self, orders: Iterable[CancelOrder]) -> None:
+        """Carry out these orders where the executions run: they are durable now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +77,11 @@ class Desk:
 
 
 class Told(NamedTuple):
-    """Facts as a commit holds them: their events, and the executions that these set off."""
+    """Facts as a commit holds them: their events, and the executions that these set off and call back."""
 
     events: tuple[EventRecord, ...]
     spawned: tuple[Submission, ...]
+    cancels: tuple[CancelOrder, ...] = ()
 
 
 class Drafter:
@@ -85,17 +98,19 @@ class Drafter:
         """Return the events of facts, each group with the wall second at which it happened."""
         events: list[EventRecord] = []
         spawned: list[Submission] = []
+        cancels: list[CancelOrder] = []
         for at, facts in groups:
             for fact in facts:
                 data = payload(fact)
                 events.append(_record(fact, at, data))
                 if not self._spawner.listens_to(_TYPES[fact.kind]):
                     continue
-                more, remarks = self._spawner.spawn(self.event(fact, data, at), values)
-                spawned.extend(more)
+                more = self._spawner.spawn(self.event(fact, data, at), values)
+                cancels.extend(replace(order, after=len(spawned)) for order in more.cancels)
+                spawned.extend(more.submissions)
                 # Nothing is set off by a remark: one that did would be remarked upon in turn, without end.
-                events.extend(_record(remark, at) for remark in remarks)
-        return Told(tuple(events), tuple(spawned))
+                events.extend(_record(remark, at) for remark in more.remarks)
+        return Told(tuple(events), tuple(spawned), tuple(cancels))
 
     def event(self, fact: Fact, data: dict[str, Any], at: float) -> AgentEvent:
         """Return a fact as an event."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from hive_daemon.budgets.written import budget_problems
 from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import AsyncEntryPointSpec
 from hive_daemon.graph.input_policy import InputPolicy, OnInput
 from hive_daemon.ids import is_name
 from hive_daemon.llm.wish import Wish
+from hive_daemon.runtime.flow import FlowRules
+from hive_daemon.runtime.flow_reading import read_flow
 from hive_daemon.tools.policy import ToolPolicy
 
 
@@ -53,7 +56,8 @@ class EntryPointSpec:
     is (None: as the runtime says). `task` is handed to executions begun by a timer or an event. `on_input` says what
     becomes of a question to a person; `input_default` answers it under `default`: a text, or a mapping by node id.
     `tools` says which tool calls run (`tools.policy`). `model`, `fallbacks` and `max_tokens` go over those of the
-    agent, and a node's over them.
+    agent, and a node's over them. `concurrency` and `flow` say how triggers are taken in (`runtime.flow`). `budgets`
+    limit what its executions may spend (`budgets.written`).
     A missing `id` is the entry node's; a missing `entry_node` is the graph's.
     """
 
@@ -76,6 +80,9 @@ class EntryPointSpec:
     model: str | None = None
     fallbacks: Sequence[str] | None = None
     max_tokens: int | None = None
+    concurrency: dict[str, Any] = field(default_factory=dict)
+    flow: dict[str, Any] = field(default_factory=dict)
+    budgets: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         self.id = self.id or self.entry_node or str(self.trigger_type)
@@ -94,6 +101,11 @@ class EntryPointSpec:
     def tool_policy(self) -> ToolPolicy:
         """Which tool calls run. Raises ConfigError."""
         return ToolPolicy.parse(self.tools)
+
+    @property
+    def flow_rules(self) -> FlowRules:
+        """Under which rules its triggers are taken in. Raises ConfigError."""
+        return read_flow(self.max_concurrent, self.concurrency, self.flow)
 
     @property
     def wish(self) -> Wish:
@@ -130,6 +142,8 @@ class EntryPointSpec:
             found.append("input_default: is missing, on_input: default needs an answer")
         found.extend(_policy_problems(self.tools))
         found.extend(_model_problems(self))
+        found.extend(_flow_problems(self))
+        found.extend(budget_problems(self.budgets))
         return [f"entry point {self.id!r}: {problem}" for problem in found]
 
     @classmethod
@@ -155,6 +169,14 @@ def _policy_problems(tools: object) -> tuple[str, ...]:
         return (f"tools: {tools!r} must be a mapping with policy and on_ask",)
     try:
         ToolPolicy.parse(tools)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _flow_problems(spec: EntryPointSpec) -> tuple[str, ...]:
+    try:
+        read_flow(1, spec.concurrency, spec.flow)
     except ConfigError as error:
         return error.problems
     return ()

@@ -10,22 +10,29 @@ from typing import Any
 
 from hive_daemon.errors import Fenced
 from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.graph.walk_state import WalkState
 from hive_daemon.ids import new_trace_id
-from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
+from hive_daemon.observability.trace_context import (
+    remember_trace,
+    reset_trace_context,
+    set_trace_context,
+)
 from hive_daemon.runtime.drafting import Desk, Spawner
-from hive_daemon.runtime.encoding import loads
 from hive_daemon.runtime.entry_point import EntryPointSpec, IsolationLevel
 from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType
 from hive_daemon.runtime.execution import Execution, StopReason
 from hive_daemon.runtime.intake import Call, Intake, Send, accepted
+from hive_daemon.runtime.patches import waiting_at
 from hive_daemon.runtime.results import ResultShelf
 from hive_daemon.runtime.run import ExecutionRun
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stream_control import StreamControl
 from hive_daemon.runtime.stream_setup import StreamSetup
+from hive_daemon.runtime.stream_view import Parked
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.values import MAX_PAGE, Claim, ExecutionFilter, ExecutionRow, Submitted
+from hive_daemon.storage.waiting import read
 from hive_daemon.tasks import Scope
 
 __all__ = ["EntryPointSpec", "ExecutionStream", "IsolationLevel"]
@@ -35,9 +42,7 @@ logger = logging.getLogger(__name__)
 PUT_AWAY_SECONDS = 0.5
 """How long it may take to make durable that work was left behind."""
 
-_UNFINISHED = (
-    ExecutionStatus.QUEUED,
-    ExecutionStatus.RUNNING,
+_PUT_AWAY = (
     ExecutionStatus.PAUSED,
     ExecutionStatus.WAITING_INPUT,
     ExecutionStatus.WAITING_APPROVAL,
@@ -48,9 +53,8 @@ _UNFINISHED = (
 class ExecutionStream(StreamControl):
     """The executions of one entry point.
 
-    Laws: never more than `max_concurrent` run; with 1, a new trigger cancels what runs and takes its session; a slot is
-    free only when the work has really returned; who waits for an execution hears of its end when its slot is free and
-    its files are complete.
+    Laws: never more run than its limit, nor of a key than its own; a slot is free only when the work has really
+    returned; who waits for an execution hears of its end when its slot is free and its files are complete.
     """
 
     def __init__(self, setup: StreamSetup, services: Services, spawner: Spawner) -> None:
@@ -88,6 +92,7 @@ class ExecutionStream(StreamControl):
         self._parked.pop(name, None)
         self._results.drop(name)
         self._services.mirror.begin(self._meta(claim, self._services.clock.time()), claim.seq)
+        self._services.stalls.follow(execution)
         execution.task = self._scope.spawn(name, self._run(execution))
 
     def _meta(self, known: Claim | ExecutionRow, started_at: float) -> MirrorMeta:
@@ -117,8 +122,10 @@ class ExecutionStream(StreamControl):
     async def _run(self, execution: Execution) -> None:
         claim = execution.claim
         execution.is_started = True
+        trace_id = claim.trace_id or new_trace_id()
+        remember_trace(claim.execution_id, trace_id)
         token = set_trace_context(
-            trace_id=claim.trace_id or new_trace_id(),
+            trace_id=trace_id,
             execution_id=claim.execution_id,
             session_id=claim.session_id,
             run_id=claim.execution_id,
@@ -127,7 +134,8 @@ class ExecutionStream(StreamControl):
             agent_id=self.setup.agent,
         )
         try:
-            await ExecutionRun(self.setup, self._desk, execution).perform()
+            budgets = self._services.budgets
+            await ExecutionRun(self.setup, self._desk, execution, budgets).perform()
         except Fenced as error:
             logger.warning("the execution is dropped here", extra={"reason": str(error)})
         finally:
@@ -139,6 +147,7 @@ class ExecutionStream(StreamControl):
     def _finish(self, execution: Execution) -> None:
         """Give the slot back. The result is shown once the end is published."""
         name, result = execution.execution_id, execution.result
+        self._services.stalls.leave(execution)
         if self._running.get(name) is execution:
             del self._running[name]
         if result is not None:
@@ -176,7 +185,8 @@ class ExecutionStream(StreamControl):
             return
         self._results.put(name, result)
         if status.is_parked:
-            self._parked[name] = (status, result.paused_at)
+            state = WalkState() if execution.step is None else execution.step.state
+            self._parked[name] = Parked.of(status, waiting_at(state))
 
     # --- life -------------------------------------------------------------------------------
 
@@ -190,7 +200,7 @@ class ExecutionStream(StreamControl):
                 ExecutionFilter(
                     agent=self.setup.agent,
                     stream_id=self.setup.stream_id,
-                    statuses=_UNFINISHED,
+                    statuses=_PUT_AWAY,
                     before=before,
                     limit=MAX_PAGE,
                 )
@@ -200,20 +210,17 @@ class ExecutionStream(StreamControl):
             if len(rows) < MAX_PAGE:
                 break
             before = rows[-1].n
+        await self._intake.learn()
         self._is_running = True
         self._services.dispatcher.register(self)
 
     async def _learn(self, row: ExecutionRow) -> None:
         name = row.execution_id
         if row.status.is_parked:
-            described = loads(row.waiting) if row.waiting else {}
-            self._parked[name] = (row.status, described.get("node_id") or row.node_id)
-            return
-        if row.status is ExecutionStatus.INTERRUPTED:
+            self._parked[name] = Parked.of(row.status, read(row.waiting))
+        else:
             # An earlier life of the stream in this same process put it away.
             await self._services.store.queue.requeue(name)
-        if row.status is not ExecutionStatus.RUNNING:
-            self._intake.queued(name, row.session_id)
 
     def close(self) -> None:
         """Claim no more; what is queued stays queued."""
@@ -259,9 +266,9 @@ class ExecutionStream(StreamControl):
 
     # --- what sets it off ------------------------------------------------------------------
 
-    def open_executions(self) -> dict[str, str]:
-        """Return what a trigger would replace in a stream with one slot: `{execution_id: session_id}`, oldest first."""
-        return self._intake.open_executions()
+    def took(self, submitted: Submitted) -> None:
+        """Carry out what a submission means that is durable now."""
+        self._intake.took(submitted)
 
     def replaced(self, execution_ids: Iterable[str], by: str) -> None:
         """Carry out that these executions gave way to another, which is durable."""

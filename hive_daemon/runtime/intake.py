@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from hive_daemon.errors import AlreadyRegistered, EntryPointNotFound, IllegalMove, InvalidInput
 from hive_daemon.graph.resumption import ACCEPTS_CHANGE, check_state
 from hive_daemon.ids import check_session_id, new_session_id, new_trace_id, session_of
+from hive_daemon.observability.trace_context import current_parent
+from hive_daemon.runtime.admitting import Arrival, admission_of
 from hive_daemon.runtime.encoding import dumps
 from hive_daemon.runtime.execution import Execution
+from hive_daemon.runtime.flow import FlowRules
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.session_binding import (
     RESUMABLE,
@@ -23,7 +26,6 @@ from hive_daemon.runtime.session_binding import (
     Known,
     NewSession,
     bind_named,
-    bind_single,
 )
 from hive_daemon.runtime.session_state import Beginning
 from hive_daemon.runtime.stream_setup import StreamSetup
@@ -38,6 +40,9 @@ from hive_daemon.storage.values import (
 DEDUPE_SECONDS = 7 * 24 * 3600.0
 """How long an idempotency key is remembered."""
 
+EARLY = 10_000
+"""How many executions are remembered that began or ended before their submission was answered."""
+
 _COLLISIONS = 5
 _OWN = frozenset({"resume_session_id", "execution_id"})
 """What a session state says of itself rather than of the execution to begin."""
@@ -49,9 +54,9 @@ class Call:
 
     `session_id` (or `resume_session_id` in `session_state`) names the session to continue; `joins` binds it to a live
     session instead. `source` says who calls; `causation` names the entry points whose events led here. `replaces`
-    cancels what the stream runs, as a stream with one slot always does. `gives_up` makes the session's next execution
-    begin although its last one was put away, which is cancelled. `idempotency_key` makes the execution that begins
-    unique; going on with one that was put away begins none.
+    cancels what the stream runs, as one with a bare `max_concurrent: 1` does unless the call `queues`. `gives_up` makes
+    the session's next execution begin although its last one was put away, which is cancelled. `idempotency_key` makes
+    the execution that begins unique; going on with one that was put away begins none.
     """
 
     input_data: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +72,7 @@ class Call:
     causation: tuple[str, ...] = ()
     priority: int | None = None
     replaces: bool = False
+    queues: bool = False
     gives_up: bool = False
 
     @property
@@ -136,10 +142,19 @@ class Intake:
         self._setup = setup
         self._services = services
         self._stage = stage
-        self._queued: dict[str, str] = {}
-        self._turn = asyncio.Lock()
+        self._rules = setup.spec.flow_rules
+        # Names alone: a hundred thousand of them are a few megabytes.
+        self._queued: dict[str, None] = {}
+        # What went on before whoever submitted it heard of it; kept only as long as somebody is to hear.
+        self._early: dict[str, None] = {}
+        self._hearing = 0
 
     # --- what waits -------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> FlowRules:
+        """Under which rules calls are accepted."""
+        return self._rules
 
     @property
     def count(self) -> int:
@@ -155,52 +170,53 @@ class Intake:
         """Say whether an execution waits to be claimed."""
         return execution_id in self._queued
 
-    def queued(self, execution_id: str, session_id: str) -> None:
+    def queued(self, execution_id: str) -> None:
         """Note that an execution waits to be claimed."""
-        if not self._stage.has_begun(execution_id):
-            self._queued[execution_id] = session_id
+        if execution_id not in self._early and not self._stage.has_begun(execution_id):
+            self._queued[execution_id] = None
 
-    def again(self, execution_id: str, session_id: str) -> None:
+    async def learn(self) -> None:
+        """Learn what waits to be claimed from earlier."""
+        with self._listening():
+            for name in await self._services.store.queue.names(self._setup.lane):
+                self.queued(name)
+
+    def again(self, execution_id: str) -> None:
         """Note that an execution that was put away waits to be claimed again."""
-        self._queued[execution_id] = session_id
+        self._queued[execution_id] = None
 
     def claimed(self, execution_id: str) -> None:
         """Note that an execution waits no more."""
-        self._queued.pop(execution_id, None)
+        if execution_id in self._queued:
+            del self._queued[execution_id]
+        elif self._hearing:
+            self._early[execution_id] = None
+            if len(self._early) > EARLY:
+                del self._early[next(iter(self._early))]
 
     # --- accepting --------------------------------------------------------------------------
 
     async def submit(self, call: Call, send: Send | None = None) -> Submitted | None:
         """Accept a call; durable on return. `send` submits instead of the queue; None if it submitted nothing.
 
-        Raises InvalidInput, EntryPointNotFound, GraphChanged, IdempotencyConflict, StorageFull, StorageUnavailable.
+        Raises InvalidInput, EntryPointNotFound, GraphChanged, IdempotencyConflict, Busy, QueueFull, RateLimited,
+        StorageFull, StorageUnavailable.
         """
         send = send or self._services.store.queue.submit
-        if not self._replaces(call):
-            return await self._place(call, await self._bind(call), send)
-        # Two calls at once must see each other: the second replaces the first.
-        async with self._turn:
-            return await self._place(call, await self._bind(call), send)
-
-    def _replaces(self, call: Call) -> bool:
-        """Say whether a call takes the place of what the stream runs and has queued."""
-        return call.joins is None and (call.replaces or self._setup.spec.max_concurrent == 1)
+        return await self._place(call, await self._bind(call), send)
 
     def open_executions(self) -> dict[str, str]:
         """Return what runs or is queued as `{execution_id: session_id}`, oldest first; not what joined a session."""
         running = self._stage.running
         mine = {name: e.session_id for name, e in running.items() if not e.claim.is_joined}
-        return {**mine, **self._queued}
+        return {**mine, **{name: session_of(name) for name in self._queued}}
 
     async def _bind(self, call: Call) -> Binding:
         """Choose the session."""
         session_id = call.names_session
-        replaced = self.open_executions() if self._replaces(call) else None
         if call.joins is not None:
             return call.joins
         if not session_id:
-            if replaced is not None:
-                return bind_single(replaced, call.handed_in)
             return NewSession(beginning=Beginning(call.handed_in))
         check_session_id(session_id)
         rows = await self._services.store.executions.query(
@@ -209,10 +225,9 @@ class Intake:
         if rows and rows[0].agent != self._setup.agent:
             raise InvalidInput(f"session {session_id} belongs to agent {rows[0].agent}")
         known = _known(rows[0]) if rows else None
-        others = tuple(self.open_executions()) if replaced is not None else ()
         if known is not None and known.status in RESUMABLE and call.gives_up:
-            return Continue(session_id, Beginning(call.handed_in), (*others, known.execution_id))
-        return bind_named(session_id, call.handed_in, call.input_data, known, others)
+            return Continue(session_id, Beginning(call.handed_in), (known.execution_id,))
+        return bind_named(session_id, call.handed_in, call.input_data, known)
 
     async def _place(self, call: Call, binding: Binding, send: Send) -> Submitted | None:
         match binding:
@@ -223,12 +238,12 @@ class Intake:
                 return await self._begin_session(call, binding, send)
             case Continue(session_id, beginning, replaces):
                 check_state(self._setup.topology, beginning.session_state)
-                submission = self._submission(call, session_id, beginning)
+                submission = self._submission(call, session_id, beginning, bool(call.names_session))
                 continued = replace(submission, is_new_session=False, replaces=replaces)
                 return await self._send(continued, send)
             case Join(session_id, copied):
                 joined = replace(call, input_data={**copied, **call.input_data})
-                submission = self._submission(joined, session_id, Beginning())
+                submission = self._submission(joined, session_id, Beginning(), True)
                 beside = replace(submission, is_new_session=False, is_joined=True)
                 return await self._send(beside, send)
 
@@ -246,7 +261,7 @@ class Intake:
         if call.accepts_change and beginning is not None:
             beginning = replace(beginning, accepted_graph=graph_hash)
         state = None if beginning is None else beginning.encode() or b"{}"
-        for other in binding.replaces:
+        for other in self._give_way(call):
             await services.store.inbox.cancel(other, f"replaced by {name}")
             self._stage.replaced((other,), name)
         try:
@@ -257,27 +272,64 @@ class Intake:
         lane.goes_on(name)
         return Submitted(name, session_of(name), False)
 
+    def _give_way(self, call: Call) -> tuple[str, ...]:
+        """Return what gives way to an execution that goes on: the lane's, where one slot stands for all of it."""
+        rules = self._rules
+        is_single = rules.takes_over and rules.key is None and rules.most == 1 and not call.queues
+        return tuple(self.open_executions()) if is_single or call.replaces else ()
+
     async def _begin_session(self, call: Call, binding: NewSession, send: Send) -> Submitted | None:
         """Begin a session; random ids that collide are drawn again."""
         for _ in range(_COLLISIONS):
             name = binding.session_id or new_session_id(self._services.clock.time())
-            submission = self._submission(call, name, binding.beginning)
+            submission = self._submission(call, name, binding.beginning, bool(binding.session_id))
             try:
-                return await self._send(replace(submission, replaces=binding.replaces), send)
+                return await self._send(submission, send)
             except AlreadyRegistered:
                 if binding.session_id:
                     return await self._place(call, await self._bind(call), send)
         raise AlreadyRegistered("no free session id was found", hint="try again")
 
     async def _send(self, submission: Submission, send: Send) -> Submitted | None:
-        submitted = await send(submission)
-        if submitted is not None and submitted.created:
-            self.queued(submitted.execution_id, submitted.session_id)
-            self._stage.replaced(submission.replaces, submitted.execution_id)
-        return submitted
+        with self._listening():
+            submitted = await send(submission)
+            if submitted is not None and submitted.created:
+                self.took(submitted)
+                self._stage.replaced(submission.replaces, submitted.execution_id)
+            return submitted
 
-    def _submission(self, call: Call, session_id: str, beginning: Beginning) -> Submission:
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Remember what goes on while the store is asked: its answer may be older than that."""
+        self._hearing += 1
+        try:
+            yield
+        finally:
+            self._hearing -= 1
+            if not self._hearing:
+                self._early.clear()
+
+    def took(self, submitted: Submitted) -> None:
+        """Carry out what a submission of this stream means that is durable now."""
+        if submitted.created:
+            self.queued(submitted.execution_id)
+            self._stage.replaced(submitted.replaced, submitted.execution_id)
+
+    def _submission(
+        self, call: Call, session_id: str, beginning: Beginning, is_named: bool
+    ) -> Submission:
         setup = self._setup
+        arrival = Arrival(
+            setup.lane,
+            call.source,
+            session_id if is_named else "",
+            call.correlation_id,
+            is_joined=call.joins is not None,
+            replaces=call.replaces,
+            queues=call.queues,
+        )
+        admission, once = admission_of(self._rules, arrival, call.input_data)
+        parent = current_parent()
         try:
             content = dumps(call.input_data)
         except TypeError as error:
@@ -294,8 +346,11 @@ class Intake:
             priority=setup.spec.priority if call.priority is None else call.priority,
             causation=call.causation,
             dedupe=self._dedupe(call, content),
+            once=once,
             state=beginning.encode(),
-            trace_id=new_trace_id(),
+            trace_id=new_trace_id() if parent is None else parent.trace_id,
+            trace_parent="" if parent is None else parent.span_id,
+            admission=admission,
         )
 
     def _dedupe(self, call: Call, content: bytes) -> Dedupe | None:

@@ -17,7 +17,7 @@ from hive_daemon.graph.facts import (
 from hive_daemon.graph.journal import Totals
 from hive_daemon.graph.resumption import answers_in, asking_nodes, check_graph, first_step
 from hive_daemon.graph.walk import resume
-from hive_daemon.graph.walk_state import Phase, Step, WalkState
+from hive_daemon.graph.walk_state import OutcomeKind, Phase, Step, WalkState
 from hive_daemon.runtime.encoding import loads
 from hive_daemon.runtime.patches import PatchBook, Restored
 from hive_daemon.runtime.resume_state import memory_left
@@ -70,7 +70,8 @@ async def open_walk(
     beginning = Beginning.decode(claim.state)
     inputs = {**loads(claim.input), **beginning.said_at(claim.seq)}
     state = dict(beginning.session_state)
-    if beginning.carries_memory and "memory" not in state:
+    takes_over = claim.carry_from is not None and setup.carries_memory
+    if (beginning.carries_memory or takes_over) and "memory" not in state:
         state["memory"] = await memory_left(store, claim)
     step = first_step(setup.topology, inputs, state, setup.entry_node)
     goes_on = any(state.get(key) for key in _GOES_ON)
@@ -97,7 +98,7 @@ def _go_on(claim: Claim, kept: Restored, setup: StreamSetup) -> Opening:
     answers, used = _answers(claim.inbox, kept.state, inputs)
     step = resume(topology, kept.state, kept.memory, inputs=inputs, answers=answers)
     facts = (
-        *_how(claim, kept, setup.recovery_attempts),
+        *_how(claim, kept, setup.recovery_attempts, answers),
         *(ClientInputReceived(node) for node in answers),
     )
     return Opening(
@@ -114,14 +115,16 @@ def _answers(
 ) -> tuple[dict[str, str], set[int]]:
     """Return what the waiting nodes are answered, and the inbox items that this uses.
 
-    What was said to no node in particular answers the first question. The input of a resume answers those that nobody
-    else did.
+    What was said to no node in particular answers the first question, never an approval. The input of a resume answers
+    those that nobody else did.
     """
     asking = asking_nodes(state)
+    approvals = {b.node for b in state.branches if b.parked is OutcomeKind.WAITING_APPROVAL}
+    first = next((node for node in asking if node not in approvals), None)
     answers: dict[str, str] = {}
     used: set[int] = set()
     for node in asking:
-        mine = (node, "") if node == asking[0] else (node,)
+        mine = (node, "") if node == first else (node,)
         said = [item for item in inbox if item.node_id in mine]
         if said:
             answers[node] = "\n".join(item.content for item in said)
@@ -130,8 +133,8 @@ def _answers(
     return {**answers_in(replace(state, branches=left), inputs), **answers}, used
 
 
-def _how(claim: Claim, kept: Restored, most: int) -> tuple[Fact, ...]:
-    place = _place(kept.state)
+def _how(claim: Claim, kept: Restored, most: int, answers: Mapping[str, str]) -> tuple[Fact, ...]:
+    place = next(iter(answers), None) or _place(kept.state)
     if claim.was is ExecutionStatus.RUNNING:
         crashes = claim.attempts - 1
         return (ExecutionResurrected(None, crashes, most, "the process ended while it ran", place),)

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hive_daemon.graph.topology import EVENT_KEY
-from hive_daemon.observability.trace_context import get_trace_context
+from hive_daemon.observability.trace_context import (
+    TRACEPARENT_HEADER,
+    continuing,
+    get_trace_context,
+)
+from hive_daemon.runtime.drafting import payload
 from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.intake import DEDUPE_SECONDS, Call
 from hive_daemon.runtime.joining import join_for
-from hive_daemon.runtime.routing import EventRoute, EventRouter
+from hive_daemon.runtime.routing import EventRoute, EventRouter, Suppressed
+from hive_daemon.runtime.spawning import suppressed
 from hive_daemon.runtime.webhook_server import Delivery
 from hive_daemon.storage.values import Claim
 
@@ -69,7 +76,7 @@ class Origin:
     async def apply(self, call: Call, stream: ExecutionStream, runtime: RuntimeBase) -> Call:
         """Return the call with what its origin adds."""
         joins = None
-        if self.joins_live and not call.names_session and stream.setup.spec.max_concurrent > 1:
+        if self.joins_live and not call.names_session and not stream.takes_over:
             store = runtime.running().services.store
             joins = await join_for(stream, runtime.hosts, store)
         return replace(
@@ -128,8 +135,9 @@ class OutsideEvents:
 
     async def _heard(self, event: AgentEvent) -> None:
         """Take an event that a program published; those of executions were matched at their commit."""
-        if event.seq is not None or id(event) in self._delivered:
+        if _was_matched(event) or id(event) in self._delivered:
             return
+        await self._call_back(event)
         origin = Origin(
             "event", event.causation, joins_live=True, correlation_id=event.correlation_id or ""
         )
@@ -159,9 +167,14 @@ class OutsideEvents:
             body_hash=delivery.body_hash,
             dedupe_seconds=DEDUPE_SECONDS if delivery.delivery_id else UNNAMED_DEDUPE_SECONDS,
         )
-        started = await asyncio.gather(
-            *(self._trigger(route, event, origin, delivery.inputs) for route in self._routes(event))
-        )
+        await self._call_back(event)
+        with continuing(_traceparent_of(event)):
+            started = await asyncio.gather(
+                *(
+                    self._trigger(route, event, origin, delivery.inputs)
+                    for route in self._routes(event)
+                )
+            )
         self._delivered.add(id(event))
         try:
             await self._runtime.event_bus.publish(event)
@@ -170,8 +183,38 @@ class OutsideEvents:
         return list(started)
 
     def _routes(self, event: AgentEvent) -> list[EventRoute]:
-        chosen, _ = self._router.match(event)
+        chosen, kept_back = self._router.match(event)
+        self._tell(event, kept_back)
         return chosen
+
+    def _tell(self, event: AgentEvent, kept_back: Iterable[Suppressed]) -> None:
+        """Tell of entry points that were kept back from an event."""
+        opened = self._runtime.opened
+        if opened is None:
+            return
+        for item in kept_back:
+            opened.notices.tell(
+                AgentEvent(
+                    EventType.TRIGGER_SUPPRESSED,
+                    event.stream_id,
+                    event.node_id,
+                    data=payload(suppressed(event, item)),
+                    timestamp=datetime.fromtimestamp(opened.services.clock.time(), UTC),
+                    correlation_id=event.correlation_id,
+                    graph_id=event.graph_id,
+                    agent=self._runtime.agent,
+                    causation=event.causation,
+                )
+            )
+
+    async def _call_back(self, event: AgentEvent) -> None:
+        """Cancel what the event cancels; what was accepted after it is left alone."""
+        orders, unclear = self._router.cancels(event)
+        self._tell(event, unclear)
+        for order in orders:
+            stream = self._runtime.get_stream(order.lane.partition("/")[2])
+            if stream is not None:
+                await stream.call_back(order, event.timestamp.timestamp())
 
     async def _trigger(
         self,
@@ -191,6 +234,12 @@ class OutsideEvents:
             return await call(stream_id, inputs, session_state=None)
 
 
+def _was_matched(event: AgentEvent) -> bool:
+    """Say whether an event was matched when it was committed; of notices, those of skipped triggers were not."""
+    is_notice = event.execution_id is None and event.type is not EventType.TRIGGER_SUPPRESSED
+    return event.seq is not None and not is_notice
+
+
 def _come_from(event: AgentEvent, claim: Claim) -> None:
     """Fill in what an event does not say of the execution that it comes from."""
     event.causation = (*claim.causation, claim.lane)
@@ -199,3 +248,12 @@ def _come_from(event: AgentEvent, claim: Claim) -> None:
     event.execution_id = event.execution_id or claim.execution_id
     event.session_id = event.session_id or claim.session_id
     event.correlation_id = event.correlation_id or claim.correlation_id or claim.execution_id
+
+
+def _traceparent_of(event: AgentEvent) -> str:
+    """Return the header that names the trace a webhook belongs to; empty without one."""
+    headers = event.data.get("headers")
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        if str(name).lower() == TRACEPARENT_HEADER:
+            return str(value)
+    return ""

@@ -24,9 +24,12 @@ from hive_daemon.errors import (
 from hive_daemon.ids import new_session_id
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.storage.ports import ExecutionStore
-from hive_daemon.storage.values import StepCommit, Submission
+from hive_daemon.storage.values import StepCommit, Submission, Submitted
 
 logger = logging.getLogger(__name__)
+
+Answers = tuple[Submitted | None, ...]
+"""What became of each execution that a step spawned."""
 
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries while the store cannot be written; the last one repeats."""
@@ -40,14 +43,14 @@ class Pen:
         executions: ExecutionStore,
         clock: Clock,
         execution: Execution,
-        durable: Callable[[StepCommit], None],
+        durable: Callable[[StepCommit, Answers], None],
     ) -> None:
         self._executions = executions
         self._clock = clock
         self._execution = execution
         self._durable = durable
         self._step: StepCommit | None = None
-        self._sent: asyncio.Future[None] | None = None
+        self._sent: asyncio.Future[Answers] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -88,20 +91,20 @@ class Pen:
             else:
                 self._step = self._sent = None
 
-    def _send(self, step: StepCommit) -> asyncio.Future[None]:
+    def _send(self, step: StepCommit) -> asyncio.Future[Answers]:
         if self._execution.is_abandoned:
             raise Fenced(
                 f"{self._execution.execution_id} was given up: the process has stopped without it"
             )
         sent = asyncio.ensure_future(self._executions.commit(self._execution.claim.fence, step))
-        if step.state or step.spawn:
+        if step.state or step.spawn or step.cancels:
             # Callbacks of the writer's own futures run in the order of its commits; waiting tasks do not.
             sent.add_done_callback(partial(self._tell, step))
         return sent
 
-    def _tell(self, step: StepCommit, sent: asyncio.Future[None]) -> None:
+    def _tell(self, step: StepCommit, sent: asyncio.Future[Answers]) -> None:
         if not sent.cancelled() and sent.exception() is None:
-            self._durable(step)
+            self._durable(step, sent.result())
 
     async def _wait(self, tries: int, error: HiveError) -> None:
         pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]

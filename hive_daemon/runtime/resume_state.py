@@ -62,7 +62,7 @@ async def meant_for(store: Store, of: Claim | ExecutionRow) -> Left:
     """Return what an execution that took no step was to begin with."""
     beginning = Beginning.decode(of.state)
     state = dict(beginning.session_state)
-    if beginning.carries_memory and "memory" not in state:
+    if (beginning.carries_memory or of.carry_from is not None) and "memory" not in state:
         state["memory"] = await memory_left(store, of)
     return Left(state, {**loads(of.input), **beginning.resume_input})
 
@@ -70,15 +70,17 @@ async def meant_for(store: Store, of: Claim | ExecutionRow) -> Left:
 async def memory_left(store: Store, of: Claim | ExecutionRow) -> dict[str, Any]:
     """Return the memory that the session's main executions before this one left.
 
-    It is that of the last one that took a step; the event that set it off was its own.
+    It is that of the last one that took a step, up to `carry_from` where that is set; the event that set it off was its
+    own.
     """
+    last = of.ordinal - 1 if of.carry_from is None else min(of.carry_from, of.ordinal - 1)
     before: int | None = None
     while True:
         rows = await store.executions.query(
             ExecutionFilter(session_id=of.session_id, before=before, limit=PAGE)
         )
         for row in rows:
-            if row.ordinal >= of.ordinal or row.is_joined or not row.seq:
+            if row.ordinal > last or row.is_joined or not row.seq:
                 continue
             left = await store.sessions.restore(row.execution_id)
             if left is not None:

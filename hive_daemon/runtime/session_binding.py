@@ -39,11 +39,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """Begin a session, after cancelling `replaces`; `session_id` is empty when any will do."""
+    """Begin a session; `session_id` is empty when any will do."""
 
     session_id: str = ""
     beginning: Beginning = field(default_factory=Beginning)
-    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class GoOn:
-    """Go on with an execution of this lane that was put away, after cancelling `replaces`.
+    """Go on with an execution of this lane that was put away.
 
     Without a `beginning` it begins as it was meant to.
     """
@@ -73,7 +72,6 @@ class GoOn:
     execution_id: str
     lane: str = ""
     beginning: Beginning | None = None
-    replaces: tuple[str, ...] = ()
 
 
 Binding = NewSession | Continue | Join | GoOn
@@ -84,7 +82,6 @@ def bind_named(
     session_state: Mapping[str, Any],
     inputs: Mapping[str, Any],
     known: Known | None,
-    replaces: tuple[str, ...] = (),
 ) -> Binding:
     """Bind a call that names a session.
 
@@ -92,23 +89,11 @@ def bind_named(
     or, without one, with what the last left.
     """
     if known is None:
-        return NewSession(session_id, Beginning(session_state), replaces)
+        return NewSession(session_id, Beginning(session_state))
     if known.status in RESUMABLE:
         beginning = None
         if known.has_walked or inputs:
             beginning = Beginning(resume_input=inputs, after_seq=known.seq)
-        return GoOn(known.execution_id, known.lane, beginning, replaces)
+        return GoOn(known.execution_id, known.lane, beginning)
     has_memory = "memory" in session_state or "data_buffer" in session_state
-    return Continue(session_id, Beginning(session_state, carries_memory=not has_memory), replaces)
-
-
-def bind_single(running: Mapping[str, str], session_state: Mapping[str, Any]) -> Binding:
-    """Bind a call to a stream with one slot: what runs or waits there is cancelled, its session taken over.
-
-    `running` is `{execution_id: session_id}`, oldest first.
-    """
-    beginning = Beginning(session_state)
-    if not running:
-        return NewSession(beginning=beginning)
-    session_id = list(running.values())[-1]
-    return Continue(session_id, beginning, tuple(running))
+    return Continue(session_id, Beginning(session_state, carries_memory=not has_memory))

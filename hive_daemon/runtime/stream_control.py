@@ -14,7 +14,11 @@ from hive_daemon.runtime.patches import restored
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stream_view import ASKING, StreamView
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.event_values import CancelOrder
+from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter
+from hive_daemon.tasks import Scope
 
+_UNENDED = tuple(status for status in ExecutionStatus if not status.is_terminal)
 _OPEN = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
 
 
@@ -26,6 +30,7 @@ class StreamControl(StreamView):
 
     _services: Services
     _orders: dict[str, str]
+    _scope: Scope
 
     # --- waiting ----------------------------------------------------------------------------
 
@@ -88,6 +93,42 @@ class StreamControl(StreamView):
             self._stop(execution_id, reason)
         return status in (ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED)
 
+    async def call_back(self, order: CancelOrder, accepted_by: float) -> None:
+        """Cancel the executions of this stream that an order concerns and that were accepted by then (wall seconds)."""
+        before: int | None = None
+        while True:
+            rows = await self._services.store.executions.query(
+                ExecutionFilter(
+                    agent=self.setup.agent,
+                    stream_id=self.setup.stream_id,
+                    statuses=_UNENDED,
+                    before=before,
+                    limit=MAX_PAGE,
+                )
+            )
+            for row in rows:
+                named = (row.execution_id, row.session_id, row.correlation_id)
+                if row.created_at <= accepted_by and order.concerns(*named):
+                    await self.cancel_execution(row.execution_id, order.reason)
+            if len(rows) < MAX_PAGE:
+                return
+            before = rows[-1].n
+
+    def obey(self) -> None:
+        """Stop what the store was ordered to cancel, also what is being claimed at this moment; does not wait."""
+        self._scope.spawn("orders to cancel", self._obey())
+
+    async def _obey(self) -> None:
+        running = ExecutionFilter(
+            agent=self.setup.agent,
+            stream_id=self.setup.stream_id,
+            statuses=(ExecutionStatus.RUNNING,),
+            limit=MAX_PAGE,
+        )
+        for row in await self._services.store.executions.query(running):
+            if row.cancel_reason is not None:
+                self._stop(row.execution_id, row.cancel_reason)
+
     def ordered(self, execution_id: str, reason: str) -> None:
         """Carry out a cancellation that the store has taken, of an execution that ran or was queued then."""
         if execution_id in self._running or self._intake.knows(execution_id):
@@ -119,7 +160,7 @@ class StreamControl(StreamView):
         self._ended.pop(execution_id, None)
         self._parked.pop(execution_id, None)
         self._results.drop(execution_id)
-        self._intake.again(execution_id, session_of(execution_id))
+        self._intake.again(execution_id)
 
     async def check_graph(self, execution_id: str, *, accepts_change: bool = False) -> str:
         """Raise GraphChanged if an execution may not go on in the graph as it is; return that graph's hash."""
@@ -137,8 +178,8 @@ class StreamControl(StreamView):
 
         Raises GraphChanged if what waits may not go on in the graph as it is.
         """
-        for execution_id, (status, node) in self._parked.items():
-            if node == node_id and status in ASKING:
+        for execution_id, parked in self._parked.items():
+            if node_id in parked.asking and parked.status in ASKING:
                 await self.check_graph(execution_id)
                 inbox = self._services.store.inbox
                 injected = await inbox.inject(session_of(execution_id), node_id, content, key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hive_daemon.budgets.rules import Rule, Spender
 from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.graph.node_set import NodeSet
@@ -71,16 +72,29 @@ class StreamSetup:
     recovery_attempts: int = 3
     result_max: int = 1000
     result_ttl_seconds: float | None = None
+    budgets: tuple[Rule, ...] = ()
 
     @property
     def lane(self) -> str:
         """The stream's address in the process."""
         return f"{self.agent}/{self.stream_id}"
 
+    def spender(self, session_id: str = "", execution_id: str = "") -> Spender:
+        """Return whom the budgets know an execution of it as."""
+        return Spender(self.agent, self.stream_id, session_id, execution_id)
+
     @property
     def isolation(self) -> IsolationLevel:
         """What its executions share with others."""
         return self.spec.get_isolation_level()
+
+    @property
+    def carries_memory(self) -> bool:
+        """Whether what takes over a session goes on with its memory: where a strategy is written.
+
+        A bare `max_concurrent: 1` begins anew in the session of what it cancels.
+        """
+        return self.spec.concurrency.get("strategy") is not None
 
     @property
     def entry_node(self) -> str:

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.execution import Execution
+from hive_daemon.runtime.flow import FlowRules
 from hive_daemon.runtime.intake import Intake
 from hive_daemon.runtime.results import ResultShelf
 from hive_daemon.runtime.stream_setup import StreamSetup
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.waiting import PAUSE, Awaited
 
 ASKING = frozenset({ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL})
 """How an execution stands that waits for a person's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An execution that somebody must go on with; `asking` are its nodes that wait for words, in branch order."""
+
+    status: ExecutionStatus
+    asking: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, status: ExecutionStatus, awaited: Iterable[Awaited]) -> Self:
+        """Return how an execution stands that waits for these."""
+        return cls(status, tuple(one.node_id for one in awaited if one.kind != PAUSE))
+
+
+BACKGROUND = frozenset({"timer", "event"})
+"""Sources that leave some slots to others."""
 
 
 class StreamView:
@@ -30,7 +50,7 @@ class StreamView:
     _intake: Intake
     _running: dict[str, Execution]
     _ended: dict[str, Execution]
-    _parked: dict[str, tuple[ExecutionStatus, str | None]]
+    _parked: dict[str, Parked]
     _counts: Counter[ExecutionStatus]
     _results: ResultShelf
     _is_running: bool
@@ -53,7 +73,32 @@ class StreamView:
     @property
     def limit(self) -> int:
         """How many of its executions may run."""
-        return self.setup.spec.max_concurrent
+        return self._intake.rules.most
+
+    @property
+    def rules(self) -> FlowRules:
+        """Under which rules its triggers are taken in."""
+        return self._intake.rules
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether a trigger without a free slot goes on in the session of what it cancels."""
+        return self._intake.rules.takes_over
+
+    @property
+    def group_limit(self) -> int | None:
+        """How many of its executions with the same key may run, None if nothing bounds that."""
+        return self._intake.rules.most_by_key
+
+    @property
+    def background_count(self) -> int:
+        """How many of its executions run that timers and events began."""
+        return sum(e.claim.source in BACKGROUND for e in self._running.values())
+
+    @property
+    def delays(self) -> bool:
+        """Whether what waits here may become due, or too old, by itself."""
+        return self._intake.rules.delays
 
     @property
     def queued_count(self) -> int:
@@ -90,14 +135,15 @@ class StreamView:
     @property
     def is_awaiting_input(self) -> bool:
         """Whether an execution waits for a person."""
-        return any(status in ASKING for status, _ in self._parked.values())
+        return any(parked.status in ASKING for parked in self._parked.values())
 
     def get_waiting_nodes(self) -> list[dict[str, str]]:
         """Return the nodes that wait for a person, as `{node_id, execution_id}`."""
         return [
-            {"node_id": node or "", "execution_id": execution_id}
-            for execution_id, (status, node) in self._parked.items()
-            if status in ASKING
+            {"node_id": node, "execution_id": execution_id}
+            for execution_id, parked in self._parked.items()
+            if parked.status in ASKING
+            for node in parked.asking or ("",)
         ]
 
     def get_injectable_nodes(self) -> list[dict[str, str]]:
@@ -137,7 +183,7 @@ class StreamView:
 
         Law: `total_executions` is the sum of `status_counts`.
         """
-        now = Counter(status.value for status, _ in self._parked.values())
+        now = Counter(parked.status.value for parked in self._parked.values())
         now.update(e.result.status for e in self._ended.values() if e.result is not None)
         now.update({status.value: n for status, n in self._counts.items()})
         now.update(running=len(self._running), queued=self._intake.count)

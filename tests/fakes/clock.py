@@ -1,6 +1,7 @@
 """A clock whose time is the test's own."""
 
 import asyncio
+import math
 from heapq import heappop, heappush
 from itertools import count
 
@@ -53,7 +54,7 @@ class FakeClock:
         """Let time pass, waking sleepers in order and letting each do what it does."""
         end = self._monotonic + seconds
         await self._settle()
-        while self._asleep and self._asleep[0][0] <= end:
+        while self._next_at() <= end:
             self._wake_next()
             await self._settle()
         self._move_to(end)
@@ -81,6 +82,12 @@ class FakeClock:
         self._wake_next()
         if self._asleep:
             self._wait_for_calm()
+
+    def _next_at(self) -> float:
+        """Return when the next one wakes; who was cancelled in the sleep does not count."""
+        while self._asleep and self._asleep[0][2].done():
+            heappop(self._asleep)
+        return self._asleep[0][0] if self._asleep else math.inf
 
     def _wake_next(self) -> None:
         while self._asleep:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hive_daemon.runtime.dispatcher import Dispatcher
+from hive_daemon.runtime.dispatcher import Dispatcher, Slots
 from hive_daemon.storage.values import Claim, Fence, Limits
 from tests.fakes.still_clock import StillClock
 
@@ -36,6 +36,9 @@ class Lane:
 
     limit = 2
     queued_count = 0
+    background_count = 0
+    group_limit: int | None = None
+    delays = False
 
     def __init__(self, lane: str = LANE) -> None:
         self.lane = lane
@@ -55,7 +58,7 @@ async def queue() -> Queue:
 
 @pytest.fixture
 async def dispatcher(queue: Queue) -> AsyncIterator[Dispatcher]:
-    dispatcher = Dispatcher(queue, "node", StillClock(), 10)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(queue, "node", StillClock(), Slots(10))  # type: ignore[arg-type]
     dispatcher.start()
     yield dispatcher
     await dispatcher.stop()

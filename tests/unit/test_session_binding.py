@@ -8,7 +8,6 @@ from hive_daemon.runtime.session_binding import (
     Known,
     NewSession,
     bind_named,
-    bind_single,
 )
 from hive_daemon.runtime.session_state import Beginning
 from hive_daemon.status import ExecutionStatus
@@ -53,20 +52,3 @@ def test_any_other_session_has_a_next_execution_with_the_memory_that_is_left(sta
 def test_memory_that_was_handed_in_goes_before_what_is_left(key):
     state = {key: {"a": 1}}
     assert bind_named(MINE, state, {}, known("completed")) == Continue(MINE, Beginning(state))
-
-
-@pytest.mark.parametrize("status", [None, "paused", "completed"])
-def test_what_gives_way_is_carried_along(status):
-    binding = bind_named(MINE, {}, {}, status and known(status), ("x", "y"))
-    assert binding.replaces == ("x", "y")
-
-
-def test_a_single_slot_that_is_free_begins_a_session():
-    assert bind_single({}, {}) == NewSession()
-
-
-def test_a_single_slot_that_is_taken_is_taken_over_with_its_newest_session():
-    running = {"session_a": "session_a", "session_b-2": "session_b"}
-    assert bind_single(running, {}) == Continue(
-        "session_b", Beginning(), ("session_a", "session_b-2")
-    )

@@ -15,7 +15,7 @@ from hive_daemon.control.places import Place, find_agent, find_place, places
 from hive_daemon.control.query import read_choice
 from hive_daemon.control.references import find_session_id
 from hive_daemon.control.timer_views import clockworks, timer_view
-from hive_daemon.control.views import accepted_view, address_of
+from hive_daemon.control.views import Outcome, accepted_view, address_of
 from hive_daemon.errors import NotRunning
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.intake import Call, accepted
@@ -79,7 +79,7 @@ async def trigger(control: Control, ask: Ask) -> web.StreamResponse:
     submitted = accepted(await stream.submit(call))
     if submitted.created:
         return answer(accepted_view(submitted, place.address, ExecutionStatus.QUEUED), 202)
-    return await accepted_answer(control, submitted)
+    return await accepted_answer(control, submitted, Outcome.DUPLICATE)
 
 
 def _stream_of(place: Place) -> ExecutionStream:
@@ -105,7 +105,9 @@ def _wish(session_id: str, call: Call, stream: ExecutionStream) -> Wish:
     )
 
 
-async def accepted_answer(control: Control, submitted: Submitted) -> web.Response:
+async def accepted_answer(
+    control: Control, submitted: Submitted, otherwise: Outcome = Outcome.CONTINUED
+) -> web.Response:
     """Answer with what became of a request that starts or continues work, as it is now."""
     row = await control.store.executions.load(submitted.execution_id)
-    return answer(accepted_view(submitted, address_of(row), row.status), 202)
+    return answer(accepted_view(submitted, address_of(row), row.status, otherwise), 202)
