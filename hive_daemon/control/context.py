@@ -12,6 +12,7 @@ from hive_daemon.control.body import Body
 from hive_daemon.control.connections import Connection
 from hive_daemon.control.feed import Feed
 from hive_daemon.control.host import Host
+from hive_daemon.control.meter import Meter
 from hive_daemon.control.once import Once
 from hive_daemon.control.peers import Peer
 from hive_daemon.control.query import Query
@@ -29,6 +30,7 @@ class Control:
     sessions: SessionBook
     once: Once
     vitals: Vitals
+    meter: Meter
     closing: asyncio.Future[None]
 
     @property

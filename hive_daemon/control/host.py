@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hive_daemon.config.loaded import LoadedConfig
+from hive_daemon.monitoring.agent_watch import AgentWatch
+from hive_daemon.monitoring.incident_desk import IncidentDesk
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.runtime.execution_stream import ExecutionStream
@@ -86,6 +88,18 @@ class Host(Protocol):
     @property
     def state(self) -> RunState:
         """Where it is in its life."""
+
+    @property
+    def lag(self) -> float:
+        """The longest that the event loop was late of late, in seconds."""
+
+    @property
+    def fortunes(self) -> AgentWatch:
+        """How its agents fare."""
+
+    @property
+    def incidents(self) -> IncidentDesk:
+        """Who keeps the book of incidents."""
 
     @property
     def started_at(self) -> float:

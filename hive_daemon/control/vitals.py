@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from hive_daemon.clock import Clock
+from hive_daemon.clock import LOOK_AGAIN_SECONDS, Clock
 from hive_daemon.control.answers import Json
 from hive_daemon.control.host import Host, agents_of, state_of
 from hive_daemon.control.socket import BoundSocket
@@ -25,6 +25,9 @@ PROOF_SECONDS = 5.0
 
 DISPATCHER_TASK = "dispatcher: claim"
 PUBLISHER_TASK = "hub: publisher"
+
+MOST_TICKS = 3
+"""Ticks that may be missed: timers look at the clock every `LOOK_AGAIN_SECONDS` at least."""
 
 STARTING = (RunState.NEW, RunState.STARTING)
 
@@ -129,7 +132,20 @@ class Vitals:
         return {
             "dispatcher": _running(DISPATCHER_TASK in alive),
             "events": _running(PUBLISHER_TASK in alive),
+            "timers": self._timers(),
         }
+
+    def _timers(self) -> Check:
+        """Look whether the clock is looked at."""
+        ages = [
+            agent.runtime.opened.timers.source.tick_age
+            for agent in agents_of(self._host)
+            if agent.runtime is not None and agent.runtime.opened is not None
+        ]
+        oldest = max(ages, default=0.0)
+        if oldest > MOST_TICKS * LOOK_AGAIN_SECONDS:
+            return Check(False, f"nobody looked at the clock for {oldest:.0f} s")
+        return Check(True, f"looked at the clock {oldest:.0f} s ago")
 
     def _parts(self) -> dict[str, Check]:
         return {"control": self._control(), "http": self._http(), "agents": self._agents()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,12 +23,14 @@ from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes,
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.llm.factory import ModelChoice
 from hive_daemon.llm.model_shelf import ModelShelf
+from hive_daemon.monitoring.agent_watch import BY
 from hive_daemon.observability.redaction import register_secret
 from hive_daemon.runner.agent_loader import load_agent
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.runtime.services import Services
+from hive_daemon.runtime.triggers.timer_source import TimerSource
 from hive_daemon.runtime.webhook_route import route_of
 from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.tasks import to_thread
@@ -118,7 +121,7 @@ class AgentBook:
             models=models,
             tools=list(loaded.tools.get_tools().values()),
             tool_executor=loaded.tools.get_executor(),
-            config=self._settings(routes),
+            config=self._settings(routes, item),
             graph_id=loaded.graph.id,
             node_registry=loaded.node_registry,
             placement=Placement(
@@ -134,7 +137,7 @@ class AgentBook:
         await runtime.start()
         return runtime
 
-    def _settings(self, routes: list[dict[str, Any]]) -> AgentRuntimeConfig:
+    def _settings(self, routes: list[dict[str, Any]], item: AgentConfig) -> AgentRuntimeConfig:
         config = self.config
         return AgentRuntimeConfig(
             max_concurrent_executions=config.max_concurrent_executions,
@@ -142,6 +145,7 @@ class AgentBook:
             webhook_routes=routes,
             timezone=config.timezone,
             recovery_attempts=config.recovery.max_attempts,
+            budgets=[each.written() for each in item.budgets or ()],
         )
 
     def _check_routes(self, routes: list[dict[str, Any]], item: AgentConfig) -> None:
@@ -164,6 +168,26 @@ class AgentBook:
         """Stop every agent, all at the same time."""
         running = [agent.runtime for agent in self.agents.values() if agent.runtime is not None]
         await asyncio.gather(*(runtime.stop(seconds) for runtime in running))
+
+    def pause_timers(self, name: str, reason: str) -> list[str]:
+        """Pause the timers of an agent that are not paused; answer which."""
+        source = self._timers_of(name)
+        if source is None:
+            return []
+        running = [timer.timer_id for timer in source.timers.values() if not timer.is_paused]
+        source.set_paused(running, True, by=BY, note=reason)
+        return running
+
+    def resume_timers(self, name: str, timer_ids: Iterable[str]) -> None:
+        """Let timers of an agent go on, those that are still there."""
+        source = self._timers_of(name)
+        if source is not None:
+            source.set_paused([each for each in timer_ids if each in source.timers], False, by=BY)
+
+    def _timers_of(self, name: str) -> TimerSource | None:
+        agent = self.agents.get(name)
+        opened = agent.runtime.opened if agent is not None and agent.runtime is not None else None
+        return opened.timers.source if opened is not None else None
 
     def get(self, name: str) -> HostedAgent | None:
         """Return an agent, or None."""

@@ -164,13 +164,14 @@ class NodeSkipped(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NodeRetry(Fact):
-    """A node failed and will be tried again."""
+    """A node failed and will be tried again, or a call of `model` in it did."""
 
     kind = "node_retry"
     retry_count: int
     max_retries: int
     error: str
     delay_seconds: float
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +238,11 @@ class NodeActionPlan(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NodeStalled(Fact):
-    """A node makes no progress."""
+    """A node makes no progress: for so many seconds, or (None) because it repeats itself."""
 
     kind = "node_stalled"
     reason: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from hive_daemon.clock import Clock
 from hive_daemon.errors import ModelError
 from hive_daemon.graph.facts import NodeRetry, Recorder
 from hive_daemon.graph.live_text import LiveText
+from hive_daemon.graph.model_facts import LlmCallFailed
 from hive_daemon.graph.loop_config import LoopConfig
 from hive_daemon.llm.failures import CallFailure, CallUnavailable, as_failure
 from hive_daemon.llm.limits import CallLimits
@@ -29,6 +30,7 @@ from hive_daemon.llm.stream_events import (
     ToolCallEvent,
 )
 from hive_daemon.llm.values import CallContext, Message, Tool, ToolUse, call_context
+from hive_daemon.pulse import resting
 
 FAILURES = (ModelError, TimeoutError, ConnectionError)
 """What a failed call raises, also of a provider that is not ours."""
@@ -135,9 +137,7 @@ class Caller:
             if isinstance(limits, CallLimits)
             else self.config.max_stream_retries
         )
-        await self.recorder.record(
-            NodeRetry(self.node_id, event.attempt - 1, most, event.reason, event.pause_seconds)
-        )
+        await self._tell_retry(event.attempt - 1, most, event.reason, event.pause_seconds)
 
     async def _pause(self, failure: CallFailure, attempt: int) -> None:
         """Wait for the next try, or raise the failure when there is none."""
@@ -146,12 +146,21 @@ class Caller:
             takes_resets(self.llm) or not _was_delivered(failure)
         )
         if pause is None or is_final:
+            self.recorder.note(
+                LlmCallFailed(
+                    self.node_id, self.llm.model, failure.kind.value, str(failure), attempt
+                )
+            )
             raise failure
         most = self.config.max_stream_retries
+        await self._tell_retry(attempt, most, str(failure), round(pause, 3))
+        with resting():
+            await self.clock.sleep(pause)
+
+    async def _tell_retry(self, attempt: int, most: int, reason: str, pause: float) -> None:
         await self.recorder.record(
-            NodeRetry(self.node_id, attempt, most, str(failure), round(pause, 3))
+            NodeRetry(self.node_id, attempt, most, reason, pause, self.llm.model)
         )
-        await self.clock.sleep(pause)
 
 
 def pause_seconds(

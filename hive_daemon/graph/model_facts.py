@@ -25,6 +25,18 @@ class LlmTurnComplete(Fact):
     cache_write_tokens: int = 0
     cost_usd: float | None = None
     is_estimated: bool = False
+    in_place_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCallFailed(Fact):
+    """A model call failed for good. `failure` is an `llm.failures.FailureKind`, `model` the one that was asked first."""
+
+    kind = "llm_call_failed"
+    model: str
+    failure: str
+    error: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +85,5 @@ def call_told(
         cache_write_tokens=call.cache_write_tokens,
         cost_usd=call.cost_usd,
         is_estimated=call.is_estimated,
+        in_place_of=call.in_place_of,
     )

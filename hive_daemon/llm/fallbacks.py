@@ -25,8 +25,10 @@ from hive_daemon.llm.failures import (
 )
 from hive_daemon.llm.limits import CallLimits
 from hive_daemon.llm.provider import LLMProvider, ask, open_stream
+from hive_daemon.llm.purse import Stand
 from hive_daemon.llm.remote import RemoteProvider
 from hive_daemon.llm.stream_events import (
+    FinishEvent,
     ReasoningDeltaEvent,
     StreamEvent,
     StreamResetEvent,
@@ -57,6 +59,10 @@ class FallbackProvider(RemoteProvider):
         self.providers = tuple(providers)
         self.model = self.providers[0].model
         self.limits = _limits(self.providers)
+        for provider in self.providers[:-1]:
+            provider.stand = Stand.BEFORE_LAST
+        if len(self.providers) > 1:
+            self.providers[-1].stand = Stand.LAST
         self._clock = clock
         self._resting_until: dict[int, float] = {}
 
@@ -82,7 +88,7 @@ class FallbackProvider(RemoteProvider):
                 failed.append(self._note(place, as_failure(error, provider.model)))
             else:
                 self._settle(place, failed)
-                return answer
+                return replace(answer, in_place_of=self.model) if place else answer
         raise together(failed)
 
     async def stream(
@@ -106,7 +112,7 @@ class FallbackProvider(RemoteProvider):
                 yield StreamResetEvent(
                     attempt=attempt, model=provider.model, reason=str(failed[-1])
                 )
-            turn = _Turn(attempt)
+            turn = _Turn(attempt, self.model if place else "")
             answer = open_stream(provider, messages, system, tools, max_tokens, resets=resets)
             try:
                 async with aclosing(answer) as events:
@@ -157,13 +163,16 @@ class FallbackProvider(RemoteProvider):
 class _Turn:
     """One model's part of a streamed call: whether it handed something out, and the number of its try."""
 
-    def __init__(self, attempt: int) -> None:
+    def __init__(self, attempt: int, in_place_of: str) -> None:
         self.attempt = attempt
         self.delivered = False
+        self._in_place_of = in_place_of
 
     def taken(self, event: StreamEvent) -> StreamEvent:
-        """Return the event to hand out: tries are numbered over all models."""
+        """Return the event to hand out: tries are numbered over all models, the end says who was asked first."""
         match event:
+            case FinishEvent():
+                return replace(event, in_place_of=self._in_place_of)
             case StreamResetEvent():
                 self.attempt += 1
                 return replace(event, attempt=self.attempt)

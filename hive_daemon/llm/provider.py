@@ -16,6 +16,8 @@ from typing import Any, Self
 
 from hive_daemon.llm.blocking import run_blocking
 from hive_daemon.llm.failures import CallRejected, CallUnavailable, FailureKind, failure_kind
+from hive_daemon.llm.metering import counted_answer, counted_stream, is_counted_here, wanted_of
+from hive_daemon.llm.purse import Stand
 from hive_daemon.llm.stream_events import (
     FinishEvent,
     StreamErrorEvent,
@@ -36,6 +38,7 @@ from hive_daemon.llm.values import (
     ToolUse,
     call_context,
 )
+from hive_daemon.pulse import beat
 from hive_daemon.tasks import to_thread
 
 __all__ = [
@@ -67,9 +70,15 @@ class LLMProvider:
 
     Subclasses define at least one of `complete`, `acomplete`, `stream`; the others follow. A class that defines none
     cannot be made: TypeError.
+
+    `counts_itself`: its calls pass the budgets (`llm.purse`) by themselves, each try for itself; `is_free`: they cost
+    no money. `stand` is set by a chain of models for those in it.
     """
 
     model: str = ""
+    counts_itself: bool = False
+    is_free: bool = False
+    stand: Stand = Stand.ALONE
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Refuse a class that answers in no form."""
@@ -140,7 +149,10 @@ async def ask(
     `form` is `json_mode` or `response_format`, as `acomplete` has them.
     """
     options = {"system": system, "tools": tools, "max_tokens": max_tokens, **form}
-    return await provider.acomplete(messages, **_fitting(provider.acomplete, options))
+    call = partial(provider.acomplete, messages, **_fitting(provider.acomplete, options))
+    if is_counted_here(provider):
+        return await counted_answer(wanted_of(provider, messages, options), call)
+    return await call()
 
 
 async def open_stream(
@@ -164,12 +176,17 @@ async def open_stream(
     events: Any = provider.stream(messages, **fitting)
     if inspect.isawaitable(events):
         events = await events
+    told: Any = events
+    if is_counted_here(provider):
+        told = counted_stream(wanted_of(provider, messages, options), events)
     try:
-        async for event in events:
+        async for event in told:
+            beat()
             yield event
     finally:
-        if inspect.isasyncgen(events):
-            await events.aclose()
+        for generator in (told, events):
+            if inspect.isasyncgen(generator):
+                await generator.aclose()
 
 
 def takes_resets(provider: LLMProvider) -> bool:
@@ -256,6 +273,7 @@ class Gathered:
             cache_write_tokens=finish.cache_write_tokens,
             is_estimated=finish.is_estimated,
             cost_usd=finish.cost_usd,
+            in_place_of=finish.in_place_of,
         )
 
 

@@ -74,7 +74,8 @@ class FinishEvent:
 
     `stop_reason` is the OpenAI word: stop, tool_calls, length, content_filter. Counts are tokens; `input_tokens`
     includes `cached_tokens` and `cache_write_tokens`, `output_tokens` includes `reasoning_tokens`; `is_estimated`: the
-    service did not count, we guessed. `cost_usd` is None where the price is not known.
+    service did not count, we guessed. `cost_usd` is None where the price is not known. `in_place_of` is the model that
+    was asked first, where another one answered.
     """
 
     type: Literal["finish"] = "finish"
@@ -87,6 +88,7 @@ class FinishEvent:
     cache_write_tokens: int = 0
     is_estimated: bool = False
     cost_usd: float | None = None
+    in_place_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class LLMResponse:
     cache_write_tokens: int = 0
     is_estimated: bool = False
     cost_usd: float | None = None
+    in_place_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hive_daemon.clock import SYSTEM_CLOCK
+from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import HiveConfig
 from hive_daemon.control.server import ControlServer
@@ -19,6 +19,10 @@ from hive_daemon.control.wire import SOCKET_NAME
 from hive_daemon.graph.edge import EdgeCondition, EdgeSpec, GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.graph.node import NodeContext, NodeResult, NodeSpec
+from hive_daemon.monitoring.agent_watch import AgentWatch
+from hive_daemon.monitoring.alerts import log_rule
+from hive_daemon.monitoring.incident_desk import IncidentDesk
+from hive_daemon.monitoring.vigil import keep_vigil
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.lifecycle import RunState
@@ -144,6 +148,14 @@ def desk_graph() -> GraphSpec:
     )
 
 
+def _pause_nothing(agent: str, reason: str) -> list[str]:
+    return []
+
+
+def _resume_nothing(agent: str, timer_ids: Iterable[str]) -> None:
+    return
+
+
 @dataclass
 class Host:
     """The daemon, as the control API sees it."""
@@ -153,7 +165,12 @@ class Host:
     agents: FakeAgents
     webhooks: WebhookServer
     gate: Gate
+    incidents: IncidentDesk
     stop: FakeStop = field(default_factory=FakeStop)
+    fortunes: AgentWatch = field(
+        default_factory=lambda: AgentWatch(_pause_nothing, _resume_nothing)
+    )
+    lag: float = 0.0
     state: RunState = RunState.RUNNING
     started_at: float = field(default_factory=SYSTEM_CLOCK.time)
     control: ControlServer | None = None
@@ -206,7 +223,11 @@ class Host:
 
 @asynccontextmanager
 async def open_host(
-    directory: Path, *, mirror: MirrorMode = MirrorMode.OFF, **control: Any
+    directory: Path,
+    *,
+    mirror: MirrorMode = MirrorMode.OFF,
+    clock: Clock = SYSTEM_CLOCK,
+    **control: Any,
 ) -> AsyncIterator[Host]:
     """Open services without agents; nothing is claimed before `begin_work`."""
     config = HiveConfig(
@@ -216,10 +237,13 @@ async def open_host(
     )
     settings = ServiceSettings(state_dir=config.state_dir, mirror=mirror)
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(settings))
+        services = await stack.enter_async_context(open_services(settings, clock))
         await take_over(services)
-        webhooks = WebhookServer(None, WebhookServerConfig("127.0.0.1", 0))
-        host = Host(LoadedConfig(config), services, FakeAgents(), webhooks, Gate())
+        webhooks = WebhookServer(
+            None, WebhookServerConfig("127.0.0.1", 0), ledger=services.store.deliveries
+        )
+        vigil = await stack.enter_async_context(keep_vigil(services, [log_rule()]))
+        host = Host(LoadedConfig(config), services, FakeAgents(), webhooks, Gate(), vigil.desk)
         stack.push_async_callback(_stop_agents, host)
         yield host
 

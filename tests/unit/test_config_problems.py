@@ -18,10 +18,17 @@ def place(tmp_path):
         ("\nlog:\n  levl: x", "log.levl: unknown key, did you mean 'level'? (line 3)"),
         ("log: {levl: }", "log.levl: unknown key, did you mean 'level'? (line 1)"),
         ("model: x", "model: unknown key here, did you mean 'llm.model'? (line 1)"),
-        ("http: {port: 1}", "http.port: unknown key, http may hold listen (line 1)"),
+        (
+            "http: {port: 1}",
+            "http.port: unknown key, http may hold listen, health, metrics (line 1)",
+        ),
         (
             "max_concurrent_executions: 0",
             "max_concurrent_executions: 0 is too small, the least is 1 (line 1)",
+        ),
+        (
+            "max_concurrent_executions: 5\ninteractive_slots: 5",
+            "interactive_slots: 5 must leave timers and events a slot, write at most 4 (line 2)",
         ),
         (
             "max_concurrent_executions: '5'",

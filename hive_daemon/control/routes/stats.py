@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections import Counter
-from pathlib import Path
 
 from aiohttp import web
 
@@ -16,6 +14,7 @@ from hive_daemon.control.answers import Json, answer
 from hive_daemon.control.context import Ask, Control
 from hive_daemon.control.host import agents_of, state_of
 from hive_daemon.control.places import places
+from hive_daemon.control.process import resident_bytes
 from hive_daemon.control.timer_views import live_timer, timer_places
 from hive_daemon.control.vitals import STARTING
 from hive_daemon.runtime.lifecycle import RunState
@@ -61,7 +60,7 @@ async def stats_view(control: Control) -> Json:
             "last_seq": figures.last_seq,
         },
         "model": {"calls": control.feed.calls, **control.feed.spending.to_json()},
-        "memory_mb": round(_resident_bytes() / _MEBIBYTE, 1),
+        "memory_mb": round(resident_bytes() / _MEBIBYTE, 1),
     }
 
 
@@ -87,27 +86,19 @@ def _agents(control: Control) -> dict[str, int]:
 
 
 def _timers(control: Control) -> Json:
+    now = control.now()
     found = [(place, live_timer(place)) for place in timer_places(control.host)]
     due = [
-        (timer.next_at, place.address)
+        (timer.begins_at, place.address)
         for place, timer in found
         if timer is not None
-        and timer.next_at is not None
-        and not timer.is_paused
+        and timer.begins_at is not None
+        and not timer.holds(timer.begins_at)
         and not timer.is_cancelled
     ]
     at, address = min(due, default=(0.0, ""))
     return {
         "count": len(found),
-        "paused": sum(timer is not None and timer.is_paused for _, timer in found),
+        "paused": sum(timer is not None and timer.holds(now) for _, timer in found),
         "next": {"id": address, "at": iso_z(at)} if address else None,
     }
-
-
-def _resident_bytes() -> int:
-    """Return how much memory the process holds. Source: proc(5), statm; without it the most that it ever held."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()
