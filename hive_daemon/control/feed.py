@@ -18,7 +18,7 @@ import orjson
 from hive_daemon.clock import iso_z
 from hive_daemon.control.selection import Selection
 from hive_daemon.observability.strict_json import json_shape, strict_json
-from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, chain_of
+from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, chain_of, status_told
 from hive_daemon.runtime.hub import STOPS, Hub
 from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
@@ -146,7 +146,7 @@ class Feed:
             self.calls += 1
             self.spending = self.spending.plus(Spending.of(event.data))
         if event.type in ENDINGS:
-            self.ended[_ending(event)] += 1
+            self.ended[status_told(event)] += 1
         line: Line | None = None
         for box in self._boxes:
             if event.seq is not None:
@@ -195,13 +195,3 @@ def _message(kind: str, data: bytes, seq: int | None) -> bytes:
     """Write a message as `wire.Message` does, from data that is one line already."""
     head = b"" if seq is None else b"id: %d\n" % seq
     return b"%sevent: %s\ndata: %s\n\n" % (head, kind.encode(), data)
-
-
-def _ending(event: AgentEvent) -> ExecutionStatus:
-    if event.type is EventType.EXECUTION_COMPLETED:
-        return ExecutionStatus.COMPLETED
-    if event.type is EventType.EXECUTION_CANCELLED:
-        return ExecutionStatus.CANCELLED
-    if event.data.get("code") == ExecutionStatus.RECOVERY_EXHAUSTED:
-        return ExecutionStatus.RECOVERY_EXHAUSTED
-    return ExecutionStatus.FAILED

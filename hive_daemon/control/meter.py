@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hive_daemon.observability.metrics import MetricsBook, Reading
-from hive_daemon.runtime.events import AgentEvent, EventType
+from hive_daemon.runtime.events import AgentEvent, EventType, status_told
 from hive_daemon.runtime.hub import STOPS, Hub
-from hive_daemon.status import ExecutionStatus
 
 _BEGINS = frozenset(
     {
@@ -70,25 +69,11 @@ class Meter:
 
     def _stopped(self, event: AgentEvent) -> None:
         place = (event.agent or "", event.stream_id)
-        self._book.count("hive_executions_total", *place, status_told(event))
+        self._book.count("hive_executions_total", *place, status_told(event).value)
         began = self._began.pop(event.execution_id or "", None)
         if began is not None:
             seconds = max(event.timestamp.timestamp() - began, 0.0)
             self._book.observe("hive_execution_seconds", seconds, *place)
-
-
-def status_told(event: AgentEvent) -> str:
-    """Return the status that an execution has after an event with which it stops."""
-    match event.type:
-        case EventType.EXECUTION_COMPLETED:
-            return ExecutionStatus.COMPLETED.value
-        case EventType.EXECUTION_CANCELLED:
-            return ExecutionStatus.CANCELLED.value
-        case EventType.EXECUTION_PAUSED:
-            return str(event.data.get("status") or ExecutionStatus.PAUSED.value)
-    exhausted = ExecutionStatus.RECOVERY_EXHAUSTED.value
-    is_exhausted = event.data.get("code") == exhausted
-    return exhausted if is_exhausted else ExecutionStatus.FAILED.value
 
 
 def _node(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from hive_daemon.clock import SYSTEM_CLOCK, iso_z
+from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import StoredEvent
 
 
@@ -96,6 +97,19 @@ ENDINGS = frozenset(
 
 ONCE = ENDINGS | {EventType.EXECUTION_STARTED}
 """Told once of an execution: whoever waits for one of these means the one that may have been already."""
+
+
+def status_told(event: AgentEvent) -> ExecutionStatus:
+    """Return the status of an execution after an event with which it stops: an end, or a pause."""
+    match event.type:
+        case EventType.EXECUTION_COMPLETED:
+            return ExecutionStatus.COMPLETED
+        case EventType.EXECUTION_CANCELLED:
+            return ExecutionStatus.CANCELLED
+        case EventType.EXECUTION_PAUSED:
+            return ExecutionStatus(event.data.get("status") or ExecutionStatus.PAUSED)
+    exhausted = ExecutionStatus.RECOVERY_EXHAUSTED
+    return exhausted if event.data.get("code") == exhausted else ExecutionStatus.FAILED
 
 
 def _now() -> datetime:

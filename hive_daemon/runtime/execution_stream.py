@@ -19,7 +19,7 @@ from hive_daemon.observability.trace_context import (
 )
 from hive_daemon.runtime.drafting import Desk, Spawner
 from hive_daemon.runtime.entry_point import EntryPointSpec, IsolationLevel
-from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType
+from hive_daemon.runtime.events import ENDINGS, AgentEvent, status_told
 from hive_daemon.runtime.execution import Execution, StopReason
 from hive_daemon.runtime.intake import Call, Intake, Send, accepted
 from hive_daemon.runtime.patches import waiting_at
@@ -174,7 +174,7 @@ class ExecutionStream(StreamControl):
             self._intake.claimed(name)
             self._parked.pop(name, None)
             self._results.drop(name)
-            self._counts[_status_told(event)] += 1
+            self._counts[status_told(event)] += 1
 
     def _show(self, execution: Execution, result: ExecutionResult) -> None:
         """Let everybody see how an execution stopped, unless it goes on already."""
@@ -305,13 +305,3 @@ def _log_end(execution_id: str, result: ExecutionResult) -> None:
         logger.error("execution failed", extra={**told, "repeat_key": execution_id})
     else:
         logger.info("execution ended", extra=told)
-
-
-def _status_told(event: AgentEvent) -> ExecutionStatus:
-    """Return the status that the end of an execution is told with."""
-    if event.type is EventType.EXECUTION_COMPLETED:
-        return ExecutionStatus.COMPLETED
-    if event.type is EventType.EXECUTION_CANCELLED:
-        return ExecutionStatus.CANCELLED
-    exhausted = ExecutionStatus.RECOVERY_EXHAUSTED
-    return exhausted if event.data.get("code") == exhausted else ExecutionStatus.FAILED
