@@ -1,0 +1,1 @@
+"""Budgets: what may be spent, by whom, within which time, and what happens at the limit. Pure."""
