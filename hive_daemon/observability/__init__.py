@@ -11,12 +11,19 @@ from hive_daemon.observability.trace_context import (
     clear_trace_context,
     get_trace_context,
     set_trace_context,
+    trace_environment,
 )
 
 if TYPE_CHECKING:
     from hive_daemon.observability.logging import configure_logging
 
-__all__ = ["clear_trace_context", "configure_logging", "get_trace_context", "set_trace_context"]
+__all__ = [
+    "clear_trace_context",
+    "configure_logging",
+    "get_trace_context",
+    "set_trace_context",
+    "trace_environment",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -95,8 +95,9 @@ def _add_extra(fields: dict[str, Any], name: str, value: object) -> None:
 
 
 class LinePrefix(StrEnum):
-    """What a line for people begins with."""
+    """What a line begins with."""
 
+    NONE = "none"
     TIME = "time"
     PRIORITY = "priority"  # `<6>`, for the journal, which adds the time itself
 
@@ -134,9 +135,12 @@ class HumanFormatter(logging.Formatter):
         return [_time_of_day(record.created), level, *rest]
 
     def _priority(self, record: logging.LogRecord) -> str:
-        if self._prefix is not LinePrefix.PRIORITY:
-            return ""
-        return next(f"<{number}>" for level, number in _PRIORITIES if record.levelno >= level)
+        return priority_of(record) if self._prefix is LinePrefix.PRIORITY else ""
+
+
+def priority_of(record: logging.LogRecord) -> str:
+    """Return what tells the journal how urgent a line is. Source: sd-daemon(3)."""
+    return next(f"<{number}>" for level, number in _PRIORITIES if record.levelno >= level)
 
 
 def _time_of_day(seconds: float) -> str:

@@ -22,12 +22,20 @@ from pythonjsonlogger.json import JsonFormatter
 
 from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.errors import InvalidInput
-from hive_daemon.observability.log_format import LINE_LIMIT, HumanFormatter, LinePrefix, fields_of
+from hive_daemon.observability.log_format import (
+    LINE_LIMIT,
+    HumanFormatter,
+    LinePrefix,
+    fields_of,
+    priority_of,
+)
 from hive_daemon.observability.log_repeats import Repeats
+from hive_daemon.observability.log_ring import LogRing
 from hive_daemon.observability.redaction import register_secret
 from hive_daemon.observability.rotating_file import RotatingFile
 from hive_daemon.observability.strict_json import ascii_json, fitted
 from hive_daemon.observability.trace_context import (
+    adopt_trace_context,
     clear_trace_context,
     get_trace_context,
     set_trace_context,
@@ -50,6 +58,9 @@ NOISY_LIBRARIES = (*_LITELLM, "aiohttp.access", "asyncio", "httpcore", "httpx", 
 """Loggers that say at INFO what Hive says itself; they are heard from WARNING on."""
 
 
+_AROUND = len("<6>\n")
+
+
 class LogFormat(StrEnum):
     """How log lines are written."""
 
@@ -61,9 +72,15 @@ class LogFormat(StrEnum):
 class HiveJsonFormatter(JsonFormatter):
     """One strict JSON object per record, at most LINE_LIMIT bytes with the line's end."""
 
-    def __init__(self, *, is_ascii: bool = False) -> None:
+    def __init__(self, *, is_ascii: bool = False, prefix: LinePrefix = LinePrefix.NONE) -> None:
         super().__init__()
         self._is_ascii = is_ascii
+        self._prefix = prefix
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; to the journal it begins with its priority, which the journal takes off."""
+        line = super().format(record)
+        return f"{priority_of(record)}{line}" if self._prefix is LinePrefix.PRIORITY else line
 
     def add_fields(
         self,
@@ -80,14 +97,18 @@ class HiveJsonFormatter(JsonFormatter):
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
         """Write the fields on one line."""
         if self._is_ascii:
-            return ascii_json(fitted(log_data, LINE_LIMIT // 3 - 1))
-        return fitted(log_data, LINE_LIMIT - 1)
+            return ascii_json(fitted(log_data, LINE_LIMIT // 3 - _AROUND))
+        return fitted(log_data, LINE_LIMIT - _AROUND)
 
 
-class LineHandler(logging.StreamHandler[TextIO | RotatingFile]):
+Target = TextIO | RotatingFile | LogRing
+"""What lines are written to."""
+
+
+class LineHandler(logging.StreamHandler[Target]):
     """Hive's handler: holds repeated warnings back, and survives records and streams that fail."""
 
-    def __init__(self, stream: TextIO | RotatingFile) -> None:
+    def __init__(self, stream: Target) -> None:
         super().__init__(stream)
         self._repeats = Repeats()
         self._lost = 0
@@ -162,12 +183,15 @@ def configure_logging(
     stream: TextIO | None = None,
     file: Path | None = None,
     secrets: Iterable[str] = (),
+    recent: LogRing | None = None,
 ) -> None:
     """Send what is logged, from `level` on, to stderr, to `stream`, or to `file`.
 
     Sets the level of the root logger and puts one handler there. Handlers of the host program stay, and a
     record goes to them too; a second call replaces the handler of the first, so no line of ours comes twice.
-    `secrets` are redacted from now on, everywhere. A file is rotated (see `rotating_file`).
+    `secrets` are redacted from now on, everywhere. A file is rotated (see `rotating_file`). `recent` keeps the newest
+    lines in memory besides, as JSON. Where a parent process handed a trace context over (`trace_environment`), every
+    line carries it.
     Raises InvalidInput for an unknown level or format, ConfigError for a file that cannot be opened; then
     nothing has changed.
     """
@@ -175,17 +199,18 @@ def configure_logging(
     target = _target(stream, file)
     for secret in secrets:
         register_secret(secret)
-    handler = LineHandler(target)
-    handler.setFormatter(_formatter(chosen, target))
     root = logging.getLogger()
     earlier = _our_handlers()
-    # The new one first: a line written twice by another thread is better than one lost.
-    root.addHandler(handler)
+    # The new ones first: a line written twice by another thread is better than one lost.
+    root.addHandler(_handler(target, _formatter(chosen, target)))
+    if recent is not None:
+        root.addHandler(_handler(recent, HiveJsonFormatter()))
     root.setLevel(threshold)
     for old in earlier:
         root.removeHandler(old)
         old.close()
     quiet_libraries()
+    adopt_trace_context(os.environ)
 
 
 def reopen_logs() -> None:
@@ -212,6 +237,12 @@ def quiet_libraries() -> None:
                 handler, logging.FileHandler
             ):
                 library.removeHandler(handler)
+
+
+def _handler(target: Target, formatter: logging.Formatter) -> LineHandler:
+    handler = LineHandler(target)
+    handler.setFormatter(formatter)
+    return handler
 
 
 def _our_handlers() -> list[LineHandler]:
@@ -254,9 +285,11 @@ def _target(stream: TextIO | None, file: Path | None) -> TextIO | RotatingFile:
 def _formatter(chosen: LogFormat, target: TextIO | RotatingFile) -> logging.Formatter:
     if isinstance(target, RotatingFile):
         return HiveJsonFormatter() if chosen is LogFormat.JSON else HumanFormatter()
+    is_journal = _is_journal(target)
     if chosen is LogFormat.JSON:
-        return HiveJsonFormatter(is_ascii=not _is_utf8(target))
-    if _is_journal(target):
+        prefix = LinePrefix.PRIORITY if is_journal else LinePrefix.NONE
+        return HiveJsonFormatter(is_ascii=not _is_utf8(target), prefix=prefix)
+    if is_journal:
         return HumanFormatter(prefix=LinePrefix.PRIORITY)
     return HumanFormatter(has_colour=_has_colour(target))
 
