@@ -4,15 +4,15 @@
         "judge", judge_graph, judge_goal, {"health_check": HEALTH_JUDGE_ENTRY_POINT}, "graphs/judge"
     )
 
-It asks no model and no tool: it reads the events of what runs, by the fixed thresholds of `monitoring.health`. What it
-has seen it keeps in the memory of its own session, bounded by what runs. A ticket is an event of its execution, durable
+It asks no model and no tool: it reads the events of what runs, by the thresholds of `monitoring.health`. What it has
+seen it keeps in the memory of its own session, bounded by what runs. A ticket is an event of its execution, durable
 together with the note that it was told: no ticket is lost or told twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from hive_daemon.clock import iso_z
@@ -24,6 +24,7 @@ from hive_daemon.graph.node import NodeContext, NodeSpec
 from hive_daemon.monitoring.health import (
     WATCHED,
     Finding,
+    Standing,
     Watch,
     diagnose,
     fold,
@@ -83,6 +84,7 @@ async def judge(ctx: NodeContext, health_watch: Mapping[str, Any] | None = None)
     if runtime is None or runtime.opened is None or ctx.recorder is None:
         raise ConfigError("the health judge runs inside an agent runtime only")
     services = runtime.opened.services
+    limits = replace(services.settings.health, stall_seconds=services.settings.stall_seconds)
     now = services.clock.time()
     watched: dict[str, Any] = {}
     workers: list[dict[str, Any]] = []
@@ -90,13 +92,15 @@ async def judge(ctx: NodeContext, health_watch: Mapping[str, Any] | None = None)
     for row in await _workers(services.store.executions, runtime.agent, ctx.execution_id):
         kept = Watch.decode((health_watch or {}).get(row.execution_id, {}))
         watch = await _folded(services.store.executions, kept, row)
-        finding = diagnose(watch, now)
+        quiet = services.stalls.quiet_seconds(row.execution_id)
+        finding = diagnose(watch, now, limits, quiet)
         if finding is not None and is_news(watch, finding):
             ticket = ticket_for(row, watch, finding, now)
             ctx.recorder.note(WorkerEscalated(ctx.node_id, ticket.model_dump()))
             tickets.append(ticket.ticket_id)
         watched[row.execution_id] = reviewed(watch, finding).encode()
-        workers.append(_seen(row, watch, now))
+        status = standing(watch, now, limits, quiet)
+        workers.append(_seen(row, watch, status, now))
     verdict = {"checked_at": iso_z(now), "workers": workers, "tickets": tickets}
     return {"health_verdict": verdict, "health_watch": watched}
 
@@ -155,13 +159,13 @@ def ticket_for(row: ExecutionRow, watch: Watch, finding: Finding, now: float) ->
     )
 
 
-def _seen(row: ExecutionRow, watch: Watch, now: float) -> dict[str, Any]:
+def _seen(row: ExecutionRow, watch: Watch, status: Standing, now: float) -> dict[str, Any]:
     return {
         "session_id": row.session_id,
         "execution_id": row.execution_id,
         "graph_id": row.graph_id,
         "node_id": watch.node_id,
-        "status": standing(watch, now).value,
+        "status": status.value,
         "total_steps": watch.total_steps,
         "steps_since_last_accept": watch.since_accept,
         "stall_minutes": watch.stall_minutes(now),

@@ -58,10 +58,10 @@ def seen(**fields):
 @pytest.mark.parametrize(
     ("since_accept", "expected"),
     [
-        (9, None),
-        (10, Severity.MEDIUM),
-        (14, Severity.MEDIUM),
-        (15, Severity.HIGH),
+        (11, None),
+        (12, Severity.MEDIUM),
+        (17, Severity.MEDIUM),
+        (18, Severity.HIGH),
         (19, Severity.HIGH),
         (20, Severity.CRITICAL),
     ],
@@ -73,7 +73,7 @@ def test_verdicts_without_an_accept_grow_more_severe(since_accept, expected):
 
 
 @pytest.mark.parametrize(
-    ("since_accept", "expected"), [(10, Severity.HIGH), (20, Severity.CRITICAL)]
+    ("since_accept", "expected"), [(12, Severity.HIGH), (20, Severity.CRITICAL)]
 )
 @pytest.mark.parametrize("how", [{"complaints": 10}, {"has_looped": True}], ids=str)
 def test_a_loop_is_high_at_least(since_accept, expected, how):
@@ -108,7 +108,7 @@ def test_an_execution_of_which_nothing_is_known_yet_is_not_stalled():
         (seen(), 0, Standing.HEALTHY),
         (seen(since_accept=4), 0, Standing.HEALTHY),
         (seen(since_accept=5), 0, Standing.WARNING),
-        (seen(since_accept=10), 0, Standing.DEGRADED),
+        (seen(since_accept=12), 0, Standing.DEGRADED),
         (seen(since_accept=20), 0, Standing.CRITICAL),
         (seen(), 240, Standing.CRITICAL),
     ],

@@ -1,0 +1,174 @@
+"""Where alerts go: a command that reads JSON, a webhook that can prove who sent it, the log; and the rules of hive.yaml."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import sys
+
+import pytest
+from aiohttp import web
+
+from hive_daemon.config.alert_keys import AlertConfig
+from hive_daemon.daemon.alert_sinks import alert_rules
+from hive_daemon.http.outbound import WebhookSink
+from hive_daemon.monitoring.alert_command import CommandSink
+from hive_daemon.monitoring.alert_rules import Alert, AlertKind
+from hive_daemon.monitoring.alerts import AlertFailed, AlertRule, Alerts, LogSink
+from hive_daemon.monitoring.ticket import Severity
+from hive_daemon.runtime.webhook_schemes import Check, Request, Verdict, Verify
+from hive_daemon.storage.incident_book import sighted
+from hive_daemon.tasks import Scope
+from tests.conformance.test_incident_books import SEEN
+from tests.fakes.clock import FakeClock
+from tests.fakes.memory_incidents import MemoryIncidents
+
+ALERT = Alert(AlertKind.OPENED, sighted(None, SEEN).incident, 1_772_442_000.0)
+KEY = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+
+
+@pytest.fixture
+async def receiver():
+    """A webhook on loopback: what it took, and how it answers."""
+    taken, answers = [], []
+
+    async def take(request):
+        taken.append((request.path, dict(request.headers), await request.read()))
+        return answers.pop(0) if answers else web.Response(status=204)
+
+    runner = web.ServerRunner(web.Server(take))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield f"http://127.0.0.1:{port}/hook", taken, answers
+    await runner.cleanup()
+
+
+def rule(clock=None, **written):
+    """The rule that a piece of hive.yaml makes."""
+    return alert_rules([AlertConfig.model_validate(written)], clock or FakeClock())[-1]
+
+
+async def test_a_webhook_is_posted_and_proves_who_sent_it(receiver):
+    url, taken, _ = receiver
+    clock = FakeClock()
+    await rule(clock, webhook={"url": url, "secret": f"whsec_{KEY}"}).sink.deliver(ALERT)
+    [(path, headers, body)] = taken
+    assert path == "/hook"
+    check = Check(Verify.STANDARD, (base64.b64decode(KEY),))
+    lower = {name.lower(): [value.encode()] for name, value in headers.items()}
+    assert check.judge(Request(lower, body, clock.time())) is Verdict.GENUINE
+    assert headers["webhook-id"] == ALERT.id
+    assert json.loads(body) == ALERT.document()
+
+
+async def test_without_a_secret_it_is_not_signed(receiver):
+    url, taken, _ = receiver
+    await rule(webhook={"url": url}).sink.deliver(ALERT)
+    assert not any(name.lower().startswith("webhook-") for name in taken[0][1])
+
+
+@pytest.mark.parametrize("status", [301, 400, 500])
+async def test_a_webhook_that_does_not_take_it_says_so_and_no_redirect_is_followed(
+    receiver, status
+):
+    url, taken, answers = receiver
+    answers.append(web.Response(status=status, headers={"Location": "/elsewhere"}))
+    with pytest.raises(AlertFailed, match=str(status)):
+        await WebhookSink(url, FakeClock()).deliver(ALERT)
+    assert len(taken) == 1
+
+
+async def test_a_webhook_that_is_away_says_so():
+    with pytest.raises(AlertFailed, match="could not be reached"):
+        await WebhookSink("http://127.0.0.1:9/hook", FakeClock()).deliver(ALERT)
+
+
+async def test_a_command_reads_the_alert_as_json(tmp_path):
+    place = tmp_path / "told $HOME.json"
+    code = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    await rule(command=[sys.executable, "-c", code, str(place)]).sink.deliver(ALERT)
+    assert json.loads(place.read_text()) == ALERT.document()
+
+
+async def test_a_command_that_fails_says_what_it_wrote():
+    code = "import sys; sys.exit('no pager here')"
+    with pytest.raises(AlertFailed, match=r"ended with 1: no pager here"):
+        await CommandSink((sys.executable, "-c", code)).deliver(ALERT)
+
+
+async def test_a_command_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        await CommandSink((str(tmp_path / "nothing"),)).deliver(ALERT)
+
+
+async def test_a_command_that_does_not_end_is_killed_in_its_time(tmp_path):
+    mark = tmp_path / "pid"
+    code = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    made = rule(command=[sys.executable, "-c", code], timeout="1s")
+    clock = FakeClock()
+    alerts, scope = Alerts([made], MemoryIncidents(clock), clock), Scope("test")
+    alerts.start(scope)
+    alerts.offer(ALERT)
+    await alerts.settle(20)
+    await scope.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+async def test_the_log_has_one_line_for_an_alert(caplog):
+    with caplog.at_level(logging.INFO):
+        await LogSink().deliver(ALERT)
+    [record] = [each for each in caplog.records if each.message == "alert"]
+    assert (record.incident, record.severity, record.levelno) == (
+        SEEN.incident_id,
+        "medium",
+        logging.WARNING,
+    )
+
+
+def test_the_log_is_told_also_if_nobody_wrote_that():
+    rules = alert_rules([AlertConfig(command=("page",))], FakeClock())
+    assert [each.shown for each in rules] == ["log", "command page"]
+
+
+def test_what_is_written_of_a_rule_holds():
+    [made] = alert_rules(
+        [AlertConfig.model_validate({"to": "log", "min_severity": "high", "cooldown": "2h"})],
+        FakeClock(),
+    )
+    assert isinstance(made, AlertRule)
+    assert (made.name, made.min_severity, made.cooldown_seconds, made.timeout_seconds) == (
+        "log",
+        Severity.HIGH,
+        7200.0,
+        10.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {},
+        {"to": "log", "command": ["page"]},
+        {"command": []},
+        {"command": [""]},
+        {"webhook": {"url": "ftp://x"}},
+        {"webhook": {"url": "http://x", "secret": "not base64!"}},
+        {"to": "log", "cooldown": "soon"},
+        {"to": "log", "min_severity": "huge"},
+    ],
+    ids=str,
+)
+def test_a_rule_that_makes_no_sense_is_refused(written):
+    with pytest.raises(ValueError, match=r"validation error"):
+        AlertConfig.model_validate(written)
+
+
+def test_the_name_of_a_rule_stays_and_gives_its_address_away_to_nobody():
+    one, again = (rule(webhook={"url": "https://x.example/s3cret"}) for _ in range(2))
+    assert one.name == again.name
+    assert "s3cret" not in one.name + one.shown
