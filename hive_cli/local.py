@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import hive_cli
+from hive_cli.failures import Failure
+from hive_cli.render import Json
+from hive_daemon.control.wire import ErrorCode
 
 _MODULE = "hive_daemon.local"
 
@@ -17,6 +21,24 @@ def run_local(*arguments: str) -> int:
     """Run `python -m hive_daemon.local ARGUMENTS…` on our own streams and return its exit code."""
     sys.stdout.flush()
     return subprocess.call([sys.executable, *_words(arguments)])
+
+
+def ask_local(noun: str, *arguments: str) -> Json:
+    """Run `python -m hive_daemon.local NOUN --json …` and return the document that it writes. Raises Failure."""
+    words = _words((noun, "--json", *arguments))
+    ran = subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, check=False)
+    try:
+        document = json.loads(ran.stdout)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Failure(ErrorCode.ERROR, "the store could not be read")
+    error = document.get("error")
+    if isinstance(error, dict):
+        text, hint = str(error.get("message", "")), str(error.get("hint") or "")
+        candidates = [str(one) for one in error.get("candidates") or ()]
+        raise Failure(str(error.get("code", "")), text, hint, candidates=candidates)
+    return document
 
 
 def become_local(*arguments: str) -> NoReturn:

@@ -114,7 +114,7 @@ def _bad_news(execution: Json) -> tuple[str, str]:
         asks = one_line(str(waiting.get("question") or "asks for input"))
         return (
             f"{id} waits{at}: {asks}{choice}",
-            f"answer with `hive sessions input {session} TEXT`",
+            f"answer with `hive sessions input {session} TEXT{_named(waiting)}`",
         )
     if status == Status.WAITING_APPROVAL:
         asks = one_line(str(waiting.get("question") or "asks for approval"))
@@ -131,6 +131,18 @@ def _bad_news(execution: Json) -> tuple[str, str]:
     )
 
 
+def _named(waiting: Json) -> str:
+    """Return the option that says which node is answered, where several ask."""
+    nodes = waiting.get("nodes") or ()
+    return f" --node {waiting.get('node_id')}" if len(nodes) > 1 else ""
+
+
+def _asked_besides(waiting: Json) -> str:
+    """Return what further branches ask."""
+    others = (waiting.get("nodes") or ())[1:]
+    return "; ".join(f"{one['node_id']}: {one['question'] or one['kind']}" for one in others)
+
+
 def show_execution(execution: Json) -> None:
     """Write an execution for a person."""
     waiting = execution.get("waiting") or {}
@@ -143,6 +155,7 @@ def show_execution(execution: Json) -> None:
             ("node", str(execution.get("current_node") or "")),
             ("asks", str(waiting.get("question") or "")),
             ("options", ", ".join(map(str, waiting.get("options") or ()))),
+            ("asks, too", one_line(_asked_besides(waiting))),
             ("error", _error(execution)),
             ("source", _source(execution)),
             (

@@ -1,5 +1,5 @@
 """Commands that need no daemon: `python -m hive_daemon.local config check|show`, `agents validate|graph`,
-`mcp probe`, `run`.
+`mcp probe`, `trace`, `run`, `doctor`; and `ask`, which answers from the store of a daemon that is down.
 
 The `hive` command runs them in a process of their own, so that the code of an agent, which has to be imported to be
 checked, runs in a process that does nothing else. The report goes to stdout; what an agent prints meanwhile to stderr.
@@ -21,8 +21,8 @@ from hive_daemon.config.load import load_config
 from hive_daemon.config.loaded import LoadedConfig, show
 from hive_daemon.config.sources import ConfigSources
 from hive_daemon.config.tree import dotted, leaves
-from hive_daemon.control.wire import ExitCode
-from hive_daemon.errors import AgentLoadError, ConfigError
+from hive_daemon.control.wire import ExitCode, exit_code
+from hive_daemon.errors import AgentLoadError, ConfigError, HiveError
 from hive_daemon.observability.strict_json import escape_controls
 from hive_daemon.runner.streams import complete_streams
 
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("path", metavar="PATH", help="the agent's folder")
         if command is draw_agent:
             verb.add_argument("--mermaid", action="store_true", help="as Mermaid")
+        else:
+            verb.add_argument("--probe", action="store_true", help="ask the MCP servers too")
         _finish(verb, command)
     verbs = nouns.add_parser("mcp", help="probe MCP servers").add_subparsers(
         required=True, metavar="VERB"
@@ -84,7 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("path", metavar="PATH", help="an agent's folder, or a mcp_servers.json")
     verb.add_argument("--server", metavar="NAME", action="append", default=[], help="only this")
     _finish(verb, probe_servers)
+    verb = nouns.add_parser("trace", help=show_trace.__doc__)
+    verb.add_argument("execution", metavar="ID", help="an execution")
+    verb.add_argument("--state-dir", metavar="DIR", default="", help="where the state is kept")
+    _finish(verb, show_trace)
     _add_run(nouns.add_parser("run", help=run.__doc__))
+    verb = nouns.add_parser("ask", help=ask.__doc__)
+    verb.add_argument("target", metavar="TARGET", help="a path of the control API that only reads")
+    verb.add_argument("--config", metavar="FILE", help="the file, instead of the usual places")
+    _finish(verb, ask)
     return parser
 
 
@@ -163,10 +173,13 @@ def show_config(given: argparse.Namespace) -> int:
 
 def validate_agent(given: argparse.Namespace) -> int:
     """Check an agent folder and say everything that is wrong."""
+    from hive_daemon.observability.logging import configure_logging
     from hive_daemon.runner.agent_check import check_folder
 
+    if given.probe:
+        configure_logging("ERROR")
     with redirect_stdout(sys.stderr):
-        report = check_folder(given.path)
+        report = check_folder(given.path, probes=given.probe)
     _write_checked(given, report)
     return EXIT_OK if report.is_valid else EXIT_INVALID
 
@@ -216,6 +229,21 @@ def probe_servers(given: argparse.Namespace) -> int:
     return probed.exit_code
 
 
+def show_trace(given: argparse.Namespace) -> int:
+    """Read from the store what an execution did when, whether or not a daemon runs; always as JSON."""
+    from hive_daemon.control.errors import error_document
+    from hive_daemon.control.trace_view import stored_trace
+
+    flags = {"state_dir": given.state_dir or None}
+    try:
+        config = load_config(ConfigSources.of_process(None, flags)).config
+        _write_json(stored_trace(config.state_dir, given.execution))
+    except HiveError as error:
+        _write_json(error_document(error))
+        return exit_code(error.code)
+    return EXIT_OK
+
+
 def run(given: argparse.Namespace) -> int:
     """Run an agent folder once in the foreground, or a Python program."""
     from hive_daemon.runner.program import is_program, run_program
@@ -241,6 +269,26 @@ def run(given: argparse.Namespace) -> int:
         accepts_changed_graph=given.accept_changed_graph,
     )
     return run_folder(order, as_json=given.as_json)
+
+
+def ask(given: argparse.Namespace) -> int:
+    """Answer a request that only reads from the store, as the daemon would; always as JSON."""
+    import asyncio
+
+    from hive_daemon.config.loaded import secret_values
+    from hive_daemon.control.errors import error_document
+    from hive_daemon.control.offline import ask_store
+    from hive_daemon.observability.logging import configure_logging
+
+    try:
+        loaded = _load(given)
+    except ConfigError as error:
+        _write_json(error_document(error))
+        return EXIT_INVALID
+    configure_logging("ERROR", secrets=secret_values(loaded.config))
+    status, body = asyncio.run(ask_store(loaded, given.target))
+    sys.stdout.write(body.decode() + "\n")
+    return EXIT_OK if status < 300 else ExitCode.FAILED
 
 
 def _load(given: argparse.Namespace) -> LoadedConfig:
