@@ -156,10 +156,30 @@ class StateLocked(Conflict):
     code = "state_locked"
 
 
+class Busy(Conflict):
+    """This entry point is busy and does not queue."""
+
+    code = "busy"
+
+
 class Refused(HiveError):
-    """The request is refused for now."""
+    """The request is refused for now.
+
+    `retry_after` is in seconds, None if nobody can tell when to ask again.
+    """
 
     code = "refused"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        subject: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, subject=subject)
+        self.retry_after = retry_after
 
 
 class Draining(Refused):
@@ -169,9 +189,32 @@ class Draining(Refused):
 
 
 class QueueFull(Refused):
-    """The queue of this entry point is full."""
+    """The queue of this entry point is full.
+
+    `depth` is how many wait, `oldest_age` how long the oldest of them has, in seconds.
+    """
 
     code = "queue_full"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        subject: str = "",
+        retry_after: float | None = None,
+        depth: int = 0,
+        oldest_age: float = 0.0,
+    ) -> None:
+        super().__init__(message, hint=hint, subject=subject, retry_after=retry_after)
+        self.depth = depth
+        self.oldest_age = oldest_age
+
+
+class RateLimited(Refused):
+    """This entry point takes no more triggers for now."""
+
+    code = "rate_limited"
 
 
 class StorageFull(Refused):

@@ -7,6 +7,7 @@ path-safe. Anything that reaches the file system passed one of the checks below.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from random import Random, SystemRandom
@@ -85,6 +86,12 @@ def new_trace_id() -> str:
 def new_span_id() -> str:
     """Make a W3C span id: 16 hex digits."""
     return _hex(16)
+
+
+def span_id_of(*names: str | int) -> str:
+    """Return the W3C span id of something that has a name: the same names have the same id, in any process."""
+    text = "\0".join(map(str, names))
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 def new_node_id() -> str:

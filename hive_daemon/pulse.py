@@ -13,11 +13,15 @@ from contextvars import ContextVar
 
 
 class Pulse:
-    """The signs of life of one piece of work at a node. `now` is a monotonic clock; `is_told`: its silence was told."""
+    """The signs of life of one piece of work at a node.
+
+    `now` is a monotonic clock; `is_told`: its silence was told; `cut` ends the work, where somebody can mend that.
+    """
 
     def __init__(self, node_id: str, now: Callable[[], float]) -> None:
         self.node_id = node_id
         self.is_told = False
+        self.cut: Callable[[], None] | None = None
         self._now = now
         self._last = now()
         self._rests = 0
@@ -55,6 +59,17 @@ def felt(pulse: Pulse) -> Iterator[None]:
         yield
     finally:
         _felt.reset(token)
+
+
+@contextmanager
+def cuttable(cut: Callable[[], None]) -> Iterator[None]:
+    """Let whoever finds the work that this is part of too silent end it."""
+    pulse = _felt.get()
+    before, pulse.cut = pulse.cut, cut
+    try:
+        yield
+    finally:
+        pulse.cut = before
 
 
 def beat() -> None:

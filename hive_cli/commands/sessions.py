@@ -25,6 +25,7 @@ from hive_cli.options import (
     Window,
     reference,
 )
+from hive_cli.reading import read
 from hive_cli.render import (
     Cell,
     Json,
@@ -48,9 +49,7 @@ _WITHOUT_EFFECT = frozenset({"set_output", "ask_user", "escalate"})
 @command(app, "list")
 def list_sessions(hive: Hive, page: Page, status: StatusOption = None) -> None:
     """List sessions, the newest first."""
-    answer = hive.client.get(
-        Route.SESSIONS, {**page.query(), **({"status": status} if status else {})}
-    )
+    answer = read(hive, Route.SESSIONS, {**page.query(), **({"status": status} if status else {})})
     if hive.as_json:
         write_json(answer)
         return
@@ -78,7 +77,7 @@ def _row(session: Json) -> list[Cell]:
 @command(app, "show")
 def show(hive: Hive, session: SessionRef) -> None:
     """Show a session and its latest execution."""
-    answer = hive.client.get(Route.SESSION, session=reference(session, "session"))
+    answer = read(hive, Route.SESSION, session=reference(session, "session"))
     if hive.as_json:
         write_json(answer)
         return
@@ -153,7 +152,7 @@ def _detached(session: str, follower: Follower) -> Failure:
 def checkpoints(hive: Hive, session: SessionRef, page: Page) -> None:
     """List the checkpoints of a session, oldest first; `resume --from` takes their ids."""
     id = reference(session, "session")
-    answer = hive.client.get(Route.SESSION_CHECKPOINTS, page.query(), session=id)
+    answer = read(hive, Route.SESSION_CHECKPOINTS, page.query(), session=id)
     if hive.as_json:
         write_json(answer)
         return
@@ -242,9 +241,13 @@ def answer(
     hive: Hive,
     session: SessionRef,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+    node: Annotated[
+        str, typer.Option("--node", metavar="NODE", help="The node that asks, where several do.")
+    ] = "",
 ) -> None:
     """Answer the question that a session waits with."""
-    _accepted(hive, Route.SESSION_INPUT.path(session=reference(session, "session")), {"text": text})
+    body = {"text": text, "node_id": node} if node else {"text": text}
+    _accepted(hive, Route.SESSION_INPUT.path(session=reference(session, "session")), body)
 
 
 def _accepted(hive: Hive, path: str, body: Json) -> Json:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from hive_daemon.budgets.written import Place
 from hive_daemon.config import webhook_keys as keys
+from hive_daemon.config.budget_keys import BudgetList, check_budgets
 from hive_daemon.config.kinds import (
     ApiBase,
     ApiKey,
@@ -70,7 +72,8 @@ class EntryPointRecoveryConfig(Section):
 class EntryPointConfig(Section):
     """What hive.yaml sets at one entry point; None leaves what the agent folder declares.
 
-    `trigger_config` is merged key by key; a null in it removes the folder's key. The trigger reads it.
+    `trigger_config`, `concurrency` and `flow` are merged key by key; a null in one removes the folder's key. What they
+    mean is the trigger's and `runtime.flow_reading`'s.
     """
 
     enabled: bool | None = None
@@ -79,6 +82,8 @@ class EntryPointConfig(Section):
     entry_node: Name | None = None
     isolation_level: Annotated[Isolation, Field(strict=False)] | None = None
     max_concurrent: Count | None = None
+    concurrency: dict[str, Any] | None = None
+    flow: dict[str, Any] | None = None
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     session: Annotated[SessionUse, Field(strict=False)] | None = None
     timeout: Seconds | None = None
@@ -88,7 +93,10 @@ class EntryPointConfig(Section):
     model: ModelName | None = None
     fallbacks: Annotated[tuple[ModelName, ...], Field(strict=False)] | None = None
     max_tokens: Count | None = None
+    budgets: BudgetList | None = None
     recovery: EntryPointRecoveryConfig | None = None
+    heal: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    max_resurrections: Annotated[int, Field(ge=0, le=1_000)] | None = None
 
 
 class FallbackConfig(Section):
@@ -163,11 +171,20 @@ class AgentConfig(Section):
     fallbacks: Annotated[tuple[FallbackConfig, ...], Field(strict=False)] | None = None
     entry_points: dict[Name, EntryPointConfig] = Field(default_factory=dict)
     webhook_routes: Annotated[tuple[WebhookRouteConfig, ...], Field(strict=False)] = ()
+    budgets: BudgetList | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _accept_path(cls, value: object) -> object:
         return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_budgets(self) -> AgentConfig:
+        check_budgets(self.budgets or (), Place(self.agent_name))
+        for name, entry_point in self.entry_points.items():
+            place = Place(self.agent_name, name)
+            check_budgets(entry_point.budgets or (), place, f"entry_points.{name}.")
+        return self
 
     @property
     def agent_name(self) -> str:

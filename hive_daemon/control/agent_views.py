@@ -37,11 +37,11 @@ def entry_point_view(place: Place, timer: Json | None) -> Json:
         "name": spec.name,
         "trigger_type": str(spec.trigger_type),
         "isolation_level": str(spec.isolation_level),
-        "max_concurrent": spec.max_concurrent,
+        "max_concurrent": spec.flow_rules.most,
         "running": _running(place),
         "queued": stream.queued_count if stream is not None else 0,
         "timer": timer,
-        "webhooks": [_webhook_view(route) for route in _routes_to(place)],
+        "webhooks": [_webhook_view(route) for route in routes_to(place)],
     }
 
 
@@ -52,7 +52,7 @@ def stream_view(place: Place) -> Json:
         "address": place.address,
         "running": _running(place),
         "queued": stream.queued_count if stream is not None else 0,
-        "max_concurrent": place.spec.max_concurrent,
+        "max_concurrent": place.spec.flow_rules.most,
     }
 
 
@@ -60,7 +60,7 @@ def _running(place: Place) -> int:
     return place.stream.get_active_count() if place.stream is not None else 0
 
 
-def _routes_to(place: Place) -> list[WebhookRoute]:
+def routes_to(place: Place) -> list[WebhookRoute]:
     """Return the webhook routes of the agent whose deliveries set this entry point off."""
     runtime = place.agent.runtime
     if runtime is None:

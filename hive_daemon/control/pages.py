@@ -1,6 +1,7 @@
 """Pages of lists: how many items, and where the next page begins.
 
-A cursor names the last item that was given, never a position, so it keeps its meaning when things are added.
+A cursor names the last item that was given, so it keeps its meaning when things are added. Only in the queue, where
+items move by themselves, it is a position.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 PARAMETERS = ("limit", "cursor")
 
+_OFFSET = re.compile(r"o([0-9]{1,9})")
 _ROW = re.compile(r"n([0-9]{1,18})")
 _KEY = re.compile(r"k([A-Za-z0-9._/:-]{1,256})")
 
@@ -40,6 +42,11 @@ class Page:
         """Return the number of the row before which the page begins, None for the first page."""
         text = self._read(_ROW)
         return None if text is None else int(text)
+
+    def offset(self) -> int:
+        """Return how many items come before the page, of a list whose items move by themselves."""
+        text = self._read(_OFFSET)
+        return 0 if text is None else int(text)
 
     def cut(self, items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], str | None]:
         """Return the page of a list that is sorted by its keys, and the cursor of the next one."""

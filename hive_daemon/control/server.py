@@ -19,7 +19,9 @@ from hive_daemon.control.context import Ask, Control, Endpoint
 from hive_daemon.control.errors import Starting, TooLarge, error_answer, internal_error_answer
 from hive_daemon.control.feed import Feed
 from hive_daemon.control.host import Host, state_of
+from hive_daemon.control.meter import Meter
 from hive_daemon.control.once import Once
+from hive_daemon.control.open_pages import OpenPages
 from hive_daemon.control.peers import Admission
 from hive_daemon.control.query import Query
 from hive_daemon.control.session_views import SessionBook
@@ -28,6 +30,7 @@ from hive_daemon.control.table import ENDPOINTS, find_route
 from hive_daemon.control.vitals import STARTING, Vitals
 from hive_daemon.control.wire import BODY_LIMIT_BYTES, IDEMPOTENCY_HEADER, LAST_EVENT_HEADER
 from hive_daemon.errors import Denied, Draining, HiveError, InvalidInput
+from hive_daemon.observability.trace_context import TRACEPARENT_HEADER, continuing
 from hive_daemon.runtime.lifecycle import RunState
 from hive_daemon.tasks import to_thread
 
@@ -40,6 +43,20 @@ STOP_SECONDS = 1.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _KEY = re.compile(r"[!-~]{1,200}")
 _FROM_WEB_PAGES = ("Origin", "Referer")
+
+
+def control_over(host: Host, bound: BoundSocket) -> Control:
+    """Return what routes are given: the daemon, and what the control API keeps beside it."""
+    services = host.services
+    return Control(
+        host=host,
+        feed=Feed(services.hub),
+        sessions=SessionBook(host),
+        once=Once(services.store.sessions, services.clock),
+        vitals=Vitals(host, bound),
+        meter=Meter(services.hub),
+        closing=asyncio.get_running_loop().create_future(),
+    )
 
 
 class ControlServer:
@@ -57,7 +74,7 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. Raises SocketTaken, an OSError whose errno is EADDRINUSE, and OSError."""
         bound = await to_thread(bind, self._host.loaded.config.socket)
-        self._control = control = self._make_control(bound)
+        self._control = control = control_over(self._host, bound)
         door = Door(self._answer, connection_limit())
         loop = asyncio.get_running_loop()
         try:
@@ -67,18 +84,8 @@ class ControlServer:
             bound.socket.close()
             raise
         control.feed.open()
+        control.meter.open()
         self._bound, self._door = bound, door
-
-    def _make_control(self, bound: BoundSocket) -> Control:
-        host, services = self._host, self._host.services
-        return Control(
-            host=host,
-            feed=Feed(services.hub),
-            sessions=SessionBook(host),
-            once=Once(services.store.sessions, services.clock),
-            vitals=Vitals(host, bound),
-            closing=asyncio.get_running_loop().create_future(),
-        )
 
     async def stop(self) -> None:
         """Listen no more; event streams and waits are told, other requests end within a few seconds."""
@@ -92,6 +99,14 @@ class ControlServer:
         door.pre_shutdown()
         await door.shutdown(STOP_SECONDS)
         control.feed.close()
+        control.meter.close()
+
+    @property
+    def pages(self) -> OpenPages:
+        """What the TCP port may show. Raises Starting before it listens."""
+        if self._control is None:
+            raise Starting("the daemon is starting")
+        return OpenPages(self._control)
 
     # --- one request ------------------------------------------------------------------------
 
@@ -140,7 +155,8 @@ class ControlServer:
             key=_read_key(request) if endpoint.takes_key else "",
             last_event_id=request.headers.get(LAST_EVENT_HEADER, ""),
         )
-        return await endpoint.handler(control, ask)
+        with continuing(request.headers.get(TRACEPARENT_HEADER, "")):
+            return await endpoint.handler(control, ask)
 
     def _check_state(self, endpoint: Endpoint) -> None:
         if endpoint.is_always_open:

@@ -13,15 +13,24 @@ from hive_daemon.control.query import shown
 from hive_daemon.control.routes import (
     agents,
     approvals,
+    budgets,
     drain,
     entry_points,
     events,
     executions,
     health,
+    incidents,
+    insight,
+    logs,
     mcp,
+    metrics,
+    queue,
     sessions,
     stats,
+    status,
+    timer_orders,
     timers,
+    webhooks,
 )
 from hive_daemon.control.wire import Route
 from hive_daemon.errors import NotFound
@@ -36,7 +45,14 @@ _TRIGGER = Endpoint(
 ENDPOINTS: Mapping[Route, Endpoint] = {
     Route.HEALTH: Endpoint(health.health, is_always_open=True),
     Route.READY: Endpoint(health.ready, is_always_open=True),
+    Route.LIVEZ: Endpoint(health.health, is_always_open=True),
+    Route.READYZ: Endpoint(health.ready, is_always_open=True),
+    Route.METRICS: Endpoint(metrics.metrics),
+    Route.STATUS: Endpoint(status.status),
     Route.STATS: Endpoint(stats.stats),
+    Route.PS: Endpoint(insight.ps, query=("all", "filter", "sort", "limit")),
+    Route.SHOW: Endpoint(insight.show),
+    Route.WHY: Endpoint(insight.why, query=("at",)),
     Route.AGENTS: Endpoint(agents.list_agents, query=pages.PARAMETERS),
     Route.ENTRY_POINTS: Endpoint(
         entry_points.list_entry_points, query=(*pages.PARAMETERS, "agent")
@@ -48,7 +64,12 @@ ENDPOINTS: Mapping[Route, Endpoint] = {
         query=(*pages.PARAMETERS, "status", "entry_point", "agent", "session_id"),
     ),
     Route.EXECUTION: Endpoint(executions.show_execution, query=("wait",)),
+    Route.TRACE: Endpoint(executions.show_trace),
     Route.CANCEL: Endpoint(executions.cancel, keys=("reason",)),
+    Route.QUEUE: Endpoint(queue.list_queue, query=(*pages.PARAMETERS, "entry_point", "agent")),
+    Route.QUEUED: Endpoint(queue.explain),
+    Route.QUEUED_FRONT: Endpoint(queue.to_front),
+    Route.QUEUED_CANCEL: Endpoint(queue.cancel, keys=("reason",)),
     Route.SESSIONS: Endpoint(sessions.list_sessions, query=(*pages.PARAMETERS, "status", "agent")),
     Route.SESSION: Endpoint(sessions.show_session),
     Route.SESSION_STATE: Endpoint(sessions.show_state),
@@ -70,14 +91,45 @@ ENDPOINTS: Mapping[Route, Endpoint] = {
     Route.APPROVAL_DECIDE: Endpoint(
         approvals.decide_approval, keys=("decision", "arguments", "message"), starts_work=True
     ),
+    Route.BUDGETS: Endpoint(budgets.show_budgets),
+    Route.BUDGETS_FORECAST: Endpoint(budgets.forecast, query=("days",)),
+    Route.INCIDENTS: Endpoint(
+        incidents.list_incidents, query=(*pages.PARAMETERS, "agent", "status")
+    ),
+    Route.INCIDENT: Endpoint(incidents.show_incident),
+    Route.INCIDENT_ACK: Endpoint(incidents.acknowledge, keys=("note",)),
+    Route.INCIDENT_RESOLVE: Endpoint(incidents.resolve, keys=("note",)),
     Route.TIMERS: Endpoint(timers.list_timers, query=pages.PARAMETERS),
-    Route.TIMERS_PAUSE: Endpoint(timers.pause, keys=("ids", "note")),
-    Route.TIMERS_RESUME: Endpoint(timers.resume, keys=("ids", "note")),
+    Route.TIMER: Endpoint(timers.show_timer),
+    Route.TIMER_NEXT: Endpoint(timers.list_next, query=("n",)),
+    Route.TIMER_HISTORY: Endpoint(timers.list_history, query=(*pages.PARAMETERS, "outcome")),
+    Route.TIMER_TRIGGER: Endpoint(timer_orders.trigger, takes_key=True, starts_work=True),
+    Route.TIMER_BACKFILL: Endpoint(
+        timer_orders.backfill, keys=("start", "end", "dry_run"), starts_work=True
+    ),
+    Route.TIMERS_SIMULATE: Endpoint(timers.simulate, query=("days",)),
+    Route.TIMERS_PAUSE: Endpoint(timer_orders.pause, keys=("ids", "note", "for")),
+    Route.TIMERS_RESUME: Endpoint(timer_orders.resume, keys=("ids", "note", "catch_up")),
+    Route.WEBHOOKS: Endpoint(webhooks.list_routes, query=pages.PARAMETERS),
+    Route.WEBHOOKS_TEST: Endpoint(
+        webhooks.try_out, keys=("route", "payload", "headers", "sign", "send"), takes_key=True
+    ),
+    Route.DELIVERIES: Endpoint(
+        webhooks.list_deliveries, query=(*pages.PARAMETERS, "route", "status", "since")
+    ),
+    Route.DELIVERY: Endpoint(webhooks.show_delivery),
+    Route.WEBHOOKS_REPLAY: Endpoint(
+        webhooks.replay_deliveries,
+        keys=("ids", "since", "route", "status", "dry_run"),
+        takes_key=True,
+        starts_work=True,
+    ),
     Route.MCP: Endpoint(mcp.list_servers, query=(*pages.PARAMETERS, "agent")),
     Route.EVENTS: Endpoint(
         events.stream_events,
-        query=(*streams.PARAMETERS, "type", "entry_point", "agent", "session_id", "execution_id"),
+        query=(*streams.PARAMETERS, *events.PARAMETERS),
     ),
+    Route.LOGS: Endpoint(logs.stream_logs, query=logs.PARAMETERS),
     Route.DRAIN: Endpoint(drain.drain),
 }
 

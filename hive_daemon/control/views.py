@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -14,12 +15,14 @@ from hive_daemon.observability.redaction import redactor
 from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import CheckpointRow, ExecutionRow, Submitted
+from hive_daemon.storage.waiting import Awaited, read
 
 _WAITING_KINDS = {
     ExecutionStatus.PAUSED: "pause",
     ExecutionStatus.WAITING_INPUT: "input",
     ExecutionStatus.WAITING_APPROVAL: "approval",
 }
+_KINDS_SHOWN = {status.value: shown for status, shown in _WAITING_KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,16 @@ def waiting_view(row: ExecutionRow) -> Json | None:
         "node_id": said.get("node_id") or row.node_id or "",
         "question": said.get("question") or "",
         "options": [str(option) for option in said.get("options") or ()],
+        "nodes": [_awaited_view(one) for one in read(row.waiting)],
+    }
+
+
+def _awaited_view(awaited: Awaited) -> Json:
+    return {
+        "kind": _KINDS_SHOWN.get(awaited.kind, awaited.kind),
+        "node_id": awaited.node_id,
+        "question": awaited.question,
+        "options": list(awaited.options),
     }
 
 
@@ -120,7 +133,28 @@ def time_view(seconds: float | None) -> str | None:
     return None if seconds is None else iso_z(seconds)
 
 
-def accepted_view(submitted: Submitted, entry_point: str, status: ExecutionStatus) -> Json:
+class Outcome(StrEnum):
+    """What became of a request that starts or continues work."""
+
+    QUEUED = "queued"
+    DUPLICATE = "duplicate"
+    COALESCED = "coalesced"
+    CONTINUED = "continued"
+
+
+def outcome_of(submitted: Submitted, otherwise: Outcome) -> Outcome:
+    """Say what became of a submission; `otherwise` if the execution was there before."""
+    if submitted.coalesced:
+        return Outcome.COALESCED
+    return Outcome.QUEUED if submitted.created else otherwise
+
+
+def accepted_view(
+    submitted: Submitted,
+    entry_point: str,
+    status: ExecutionStatus,
+    otherwise: Outcome = Outcome.CONTINUED,
+) -> Json:
     """Return what became of a request that starts or continues work."""
     return {
         "execution_id": submitted.execution_id,
@@ -129,6 +163,8 @@ def accepted_view(submitted: Submitted, entry_point: str, status: ExecutionStatu
         "entry_point": entry_point,
         "status": status,
         "created": submitted.created,
+        "outcome": outcome_of(submitted, otherwise),
+        "due_at": time_view(submitted.due_at),
     }
 
 

@@ -48,6 +48,16 @@ def is_approval(text: str) -> bool:
     return is_reference(execution) and (names_call if colon else True)
 
 
+def is_delivery(text: str) -> bool:
+    """Say whether the text may stand for a webhook delivery."""
+    return re.fullmatch(r"dlv_[0-9a-f]{32}", text) is not None
+
+
+def is_incident(text: str) -> bool:
+    """Say whether the text may stand for an incident."""
+    return re.fullmatch(r"inc_[0-9a-f]{12}", text) is not None
+
+
 def is_address(text: str) -> bool:
     """Say whether the text may stand for an entry point or a timer.
 
@@ -61,14 +71,26 @@ class Route(StrEnum):
 
     HEALTH = "GET /v1/health"
     READY = "GET /v1/ready"
+    LIVEZ = "GET /livez"
+    READYZ = "GET /readyz"
+    METRICS = "GET /metrics"
+    STATUS = "GET /v1/status"
     STATS = "GET /v1/stats"
+    PS = "GET /v1/ps"
+    SHOW = "GET /v1/show/{id}"
+    WHY = "GET /v1/why/{id}"
     AGENTS = "GET /v1/agents"
     ENTRY_POINTS = "GET /v1/entry-points"
     TRIGGER = "POST /v1/entry-points/{entry_point}/trigger"
     TRIGGER_OF_AGENT = "POST /v1/entry-points/{agent}/{entry_point}/trigger"
     EXECUTIONS = "GET /v1/executions"
     EXECUTION = "GET /v1/executions/{execution}"
+    TRACE = "GET /v1/executions/{execution}/trace"
     CANCEL = "POST /v1/executions/{execution}/cancel"
+    QUEUE = "GET /v1/queue"
+    QUEUED = "GET /v1/queue/{execution}"
+    QUEUED_FRONT = "POST /v1/queue/{execution}/front"
+    QUEUED_CANCEL = "POST /v1/queue/{execution}/cancel"
     SESSIONS = "GET /v1/sessions"
     SESSION = "GET /v1/sessions/{session}"
     SESSION_STATE = "GET /v1/sessions/{session}/state"
@@ -79,11 +101,29 @@ class Route(StrEnum):
     APPROVALS = "GET /v1/approvals"
     APPROVAL = "GET /v1/approvals/{approval}"
     APPROVAL_DECIDE = "POST /v1/approvals/{approval}"
+    BUDGETS = "GET /v1/budgets"
+    BUDGETS_FORECAST = "GET /v1/budgets/forecast"
+    INCIDENTS = "GET /v1/incidents"
+    INCIDENT = "GET /v1/incidents/{incident}"
+    INCIDENT_ACK = "POST /v1/incidents/{incident}/ack"
+    INCIDENT_RESOLVE = "POST /v1/incidents/{incident}/resolve"
     TIMERS = "GET /v1/timers"
+    TIMER = "GET /v1/timers/{timer}"
+    TIMER_NEXT = "GET /v1/timers/{timer}/next"
+    TIMER_HISTORY = "GET /v1/timers/{timer}/history"
+    TIMER_TRIGGER = "POST /v1/timers/{timer}/trigger"
+    TIMER_BACKFILL = "POST /v1/timers/{timer}/backfill"
+    TIMERS_SIMULATE = "GET /v1/timers/-/simulate"
     TIMERS_PAUSE = "POST /v1/timers/pause"
     TIMERS_RESUME = "POST /v1/timers/resume"
+    WEBHOOKS = "GET /v1/webhooks"
+    WEBHOOKS_TEST = "POST /v1/webhooks/test"
+    DELIVERIES = "GET /v1/webhooks/deliveries"
+    DELIVERY = "GET /v1/webhooks/deliveries/{delivery}"
+    WEBHOOKS_REPLAY = "POST /v1/webhooks/replay"
     MCP = "GET /v1/mcp"
     EVENTS = "GET /v1/events"
+    LOGS = "GET /v1/logs"
     DRAIN = "POST /v1/drain"
 
     @property
@@ -193,7 +233,9 @@ class ErrorCode(StrEnum):
     STATE_CONFLICT = "state_conflict", 409, ExitCode.CONFLICT
     STATE_LOCKED = "state_locked", 409, ExitCode.CONFLICT
     IDEMPOTENCY_CONFLICT = "idempotency_conflict", 409, ExitCode.CONFLICT
+    BUSY = "busy", 409, ExitCode.CONFLICT
     QUEUE_FULL = "queue_full", 429, ExitCode.CONFLICT
+    RATE_LIMITED = "rate_limited", 429, ExitCode.CONFLICT
     BUDGET_EXCEEDED = "budget_exceeded", 429, ExitCode.BUDGET
     REFUSED = "refused", 503, ExitCode.CONFLICT
     DRAINING = "draining", 503, ExitCode.CONFLICT

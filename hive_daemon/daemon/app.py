@@ -15,22 +15,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hive_daemon import __version__
+from hive_daemon.budgets.rules import Budgets
+from hive_daemon.budgets.written import Unpriced, read_rules
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.config.loaded import LoadedConfig
+from hive_daemon.config.model import HttpConfig
+from hive_daemon.control.open_pages import OpenPages
 from hive_daemon.control.server import ControlServer
 from hive_daemon.daemon.agents import AgentBook
+from hive_daemon.daemon.alert_sinks import alert_rules, thresholds_of
+from hive_daemon.daemon.loop_watch import LoopWatch
 from hive_daemon.daemon.shutdown import Deadline, drain
 from hive_daemon.daemon.signals import StopRequest, handled
 from hive_daemon.daemon.systemd import Notifier
+from hive_daemon.daemon.trace_export import send_traces
 from hive_daemon.errors import ConfigError
 from hive_daemon.llm.connections import close_connections
 from hive_daemon.llm.litellm_provider import preload
+from hive_daemon.monitoring.agent_watch import AgentWatch
+from hive_daemon.monitoring.incident_desk import IncidentDesk
+from hive_daemon.monitoring.vigil import keep_vigil
 from hive_daemon.observability.logging import reopen_logs
 from hive_daemon.runtime.event_log import EventLog
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.lifecycle import RunState
 from hive_daemon.runtime.opened_services import open_services
 from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, take_over
+from hive_daemon.runtime.triggers.zones import read_zone
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
 from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.tasks import Scope, to_thread
@@ -50,6 +61,9 @@ class Daemon:
     agents: AgentBook
     webhooks: WebhookServer
     stop: StopRequest
+    fortunes: AgentWatch
+    incidents: IncidentDesk
+    loop_watch: LoopWatch
     clock: Clock = SYSTEM_CLOCK
     state: RunState = RunState.STARTING
     started_at: float = field(default_factory=SYSTEM_CLOCK.time)
@@ -63,6 +77,11 @@ class Daemon:
         degraded = [agent.name for agent in self.agents.agents.values() if agent.reason]
         troubled = f", degraded: {', '.join(degraded)}" if degraded else ""
         return f"{counts}, {len(self.agents.agents)} agents{troubled}"
+
+    @property
+    def lag(self) -> float:
+        """The longest that the event loop was late in the last minute, in seconds."""
+        return self.loop_watch.lag
 
     @property
     def running(self) -> int:
@@ -118,6 +137,7 @@ async def _started(
     try:
         daemon = await _open(loaded, stop, stack)
         await _watch_events(daemon, environ, stack)
+        await send_traces(daemon.services, loaded.config.traces, stack)
     except asyncio.CancelledError:
         if not stop.drain.is_set():
             raise
@@ -138,7 +158,7 @@ async def _cancel_when_asked(stop: StopRequest, starting: asyncio.Task[None]) ->
 async def _run(daemon: Daemon, notifier: Notifier, scope: Scope, deadline: Deadline) -> None:
     config = daemon.loaded.config
     if config.llm.preload:
-        scope.spawn("preload", to_thread(preload))
+        scope.spawn("preload", preload())
     daemon.state = RunState.RUNNING
     scope.spawn("signs of life", notifier.feed(daemon.clock, lambda: daemon.status_line))
     notifier.ready()
@@ -159,11 +179,19 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     settings = ServiceSettings(
         state_dir=config.state_dir,
         max_concurrent_executions=config.max_concurrent_executions,
+        interactive_slots=config.interactive_slots,
         mirror=MirrorMode(config.mirror.value),
+        mirror_process=True,
         keep_checkpoints=config.checkpoints.keep,
+        stall_seconds=config.health.stall_seconds,
+        budgets=Budgets(read_rules(config.budgets), config.unpriced is Unpriced.ALLOW),
+        zone=read_zone(config.timezone),
+        health=thresholds_of(config.health),
     )
     stack.push_async_callback(close_connections)
     services = await stack.enter_async_context(open_services(settings))
+    rules = alert_rules(config.alerts, services.clock)
+    vigil = await stack.enter_async_context(keep_vigil(services, rules, config.health.failures))
     await take_over(services)
     address = config.http.listen
     webhooks = WebhookServer(
@@ -173,16 +201,32 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
         clock=services.clock,
     )
     agents = AgentBook(loaded, services, webhooks)
-    daemon = Daemon(loaded, services, agents, webhooks, stop)
+    fortunes = AgentWatch(agents.pause_timers, agents.resume_timers, vigil.watchman)
+    stack.callback(services.hub.unlisten, services.hub.listen(fortunes.tell))
+    watch = LoopWatch(config.health.loop_blocked_seconds)
+    watch.start()
+    stack.callback(watch.stop)
+    services.scope.spawn("loop watch", watch.beat())
+    daemon = Daemon(loaded, services, agents, webhooks, stop, fortunes, vigil.desk, watch)
     control = ControlServer(daemon)
     await control.start()
     stack.push_async_callback(control.stop)
+    _add_pages(webhooks, control.pages, config.http)
     stack.push_async_callback(agents.drain, 0.0)
     await agents.open()
     await webhooks.start()
     await webhooks.recover()
     stack.push_async_callback(webhooks.stop, WEBHOOK_STOP_SECONDS)
     return daemon
+
+
+def _add_pages(webhooks: WebhookServer, pages: OpenPages, http: HttpConfig) -> None:
+    """Let the TCP port show what hive.yaml wants shown there."""
+    if http.health:
+        webhooks.add_page("/livez", pages.livez)
+        webhooks.add_page("/readyz", pages.readyz)
+    if http.metrics:
+        webhooks.add_page("/metrics", pages.metrics)
 
 
 async def _watch_events(daemon: Daemon, environ: Mapping[str, str], stack: AsyncExitStack) -> None:

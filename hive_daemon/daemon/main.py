@@ -81,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from hive_daemon.config.load import load_config
     from hive_daemon.config.loaded import secret_values
     from hive_daemon.config.sources import ConfigSources
+    from hive_daemon.observability.log_ring import log_ring
     from hive_daemon.observability.logging import configure_logging
 
     flags = {
@@ -100,6 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
         config.log.format.value,
         file=config.log.file,
         secrets=secret_values(config),
+        recent=log_ring(),
     )
     _log_what_escapes()
     for warning in loaded.warnings:

@@ -38,6 +38,8 @@ _COPIED = (
     "model",
     "fallbacks",
     "max_tokens",
+    "heal",
+    "max_resurrections",
 )
 
 

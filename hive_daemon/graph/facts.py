@@ -100,13 +100,15 @@ class ExecutionResumed(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResurrected(Fact):
-    """An execution goes on after a crash or a failure, by itself."""
+    """An execution goes on after a crash or a failure, by itself; `rung` and `cause` are those of `graph.healing`."""
 
     kind = "execution_resurrected"
     attempt: int
     max_resurrections: int
     error: str
     resume_from: str | None
+    rung: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ from hive_daemon.graph.turn import Taken, take_turn
 from hive_daemon.graph.visit import Visit
 from hive_daemon.llm.failures import CallFailure, CallRejected, CallUnavailable
 from hive_daemon.llm.values import ToolUse
+from hive_daemon.pulse import resting
 
 FEEDBACK_CHARS = 200
 """Characters of a verdict's feedback that its event carries."""
@@ -149,7 +150,8 @@ class LoopRun:
                 if not self._waits_here:
                     return self._waiting()
                 await self._visit.commit()
-                await self._gate.wait()
+                with resting():
+                    await self._gate.wait()
                 continue
             self._begin_iteration()
             await self._visit.commit()

@@ -18,7 +18,7 @@ from hive_daemon.graph.memory import NodeMemory
 from hive_daemon.graph.node import NodeContext, NodeSpec
 from hive_daemon.graph.topology import EVENT_KEY, Topology
 from hive_daemon.graph.walk_state import Run
-from hive_daemon.llm.models import Models, OneModel
+from hive_daemon.llm.models import Models, OneModel, after
 from hive_daemon.llm.values import Tool, ToolExecutor
 from hive_daemon.llm.wish import NO_WISH, Wish
 from hive_daemon.tools.policy import ALL_RIGHTS, ToolRights
@@ -37,7 +37,8 @@ class Given:
 
     `llm` and `max_tokens` are those of the entry point, whose `wish` was answered with `llm`; a node may name its own.
     `take_injected` returns what was said to a node since it asked last; `record_prefix` goes before the keys of its
-    session records; `on_question` says what becomes of a question to a person.
+    session records; `on_question` says what becomes of a question to a person. `heals_stalls`: a node that falls silent
+    is cut off; `passed_over` is how many of the first models are not asked any more, where others are left.
     """
 
     goal: Goal
@@ -57,12 +58,21 @@ class Given:
     on_question: InputPolicy = field(default_factory=InputPolicy)
     models: Models = field(default_factory=OneModel)
     wish: Wish = NO_WISH
+    heals_stalls: bool = False
+    passed_over: int = 0
 
     def model_of(self, spec: NodeSpec) -> LLMProvider:
         """Return the model that works for a node. Raises ConfigError."""
-        if spec.model is None:
-            return self.llm
-        return self.models.named(replace(self.wish, model=spec.model), self.llm)
+        usual = self.llm
+        if spec.model is not None:
+            usual = self.models.named(replace(self.wish, model=spec.model), usual)
+        return after(usual, self.passed_over) or usual
+
+    def without(self, spec: NodeSpec) -> Given | None:
+        """Return the same without the model that works for a node, None if no other is left."""
+        usual = replace(self, passed_over=0).model_of(spec)
+        count = self.passed_over + 1
+        return replace(self, passed_over=count) if after(usual, count) is not None else None
 
 
 class PathSoFar(Sequence[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +33,7 @@ from hive_daemon.ids import span_id_of
 from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
+from hive_daemon.pulse import cuttable
 from hive_daemon.tools.context import reset_execution_context, set_execution_context
 
 __all__ = ["BRANCH_TIMEOUT", "Ended", "Given", "NodeRunner", "PathSoFar", "Scene"]
@@ -78,7 +80,7 @@ class NodeRunner:
     given: Given
     clock: Clock
     pause: asyncio.Event
-    _kits: dict[str, Kit] = field(default_factory=dict, repr=False)
+    kits: dict[str, Kit] = field(default_factory=dict, repr=False)
 
     async def run(self, command: Run, scene: Scene) -> Ended:
         """Run one attempt of a node. Nothing but cancellation is raised: a failure is a report."""
@@ -126,10 +128,10 @@ class NodeRunner:
         return {key: value for key, value in told.items() if value}
 
     def _kit(self, node_id: str) -> Kit:
-        kit = self._kits.get(node_id)
+        kit = self.kits.get(node_id)
         if kit is None:
             kit = Kit.of(self.topology, node_id, self.given, self.journal, self.pause)
-            self._kits[node_id] = kit
+            self.kits[node_id] = kit
         return kit
 
     async def _attempt(self, spec: NodeSpec, command: Run, scene: Scene, began: float) -> _Verdict:
@@ -137,6 +139,7 @@ class NodeRunner:
         limit = _shorter(spec.timeout_seconds, scene.seconds)
         deadline = None if limit is None else began + limit
         watch = asyncio.timeout(limit)
+        silence = _Silence(watch)
         try:
             ctx = self._kit(spec.id).context(command, scene, deadline)
             missing = missing_inputs(ctx)
@@ -144,9 +147,12 @@ class NodeRunner:
                 logger.debug("node begins without some inputs", extra={"missing": missing})
             node = self.nodes.node_for(spec)
             async with watch:
-                result = await node.execute(ctx)
+                with cuttable(silence.cut) if self.given.heals_stalls else nullcontext():
+                    result = await node.execute(ctx)
             return self._judge(ctx, command, scene, result)
         except TimeoutError as error:
+            if silence.is_cut:
+                return _silent(command)
             if not watch.expired():
                 return _refused(command, error)
             return _out_of_time(command, spec, scene, limit or 0.0)
@@ -249,6 +255,25 @@ def _refused(command: Run, error: BaseException) -> _Verdict:
     text = str(error) if isinstance(error, HiveError) else f"{type(error).__name__}: {error}"
     mends = not isinstance(error, ConfigError)
     return _failed(command, NodeResult(False, error=text, error_type=kind, retryable=mends))
+
+
+@dataclass(slots=True)
+class _Silence:
+    """Ends an attempt that gives no sign of life, by its time limit."""
+
+    watch: asyncio.Timeout
+    is_cut: bool = False
+
+    def cut(self) -> None:
+        """End it at once."""
+        if not self.watch.expired():
+            self.is_cut = True
+            self.watch.reschedule(asyncio.get_running_loop().time())
+
+
+def _silent(command: Run) -> _Verdict:
+    error = "the node gave no sign of life for too long"
+    return _failed(command, NodeResult(False, error=error, error_type="stalled", retryable=False))
 
 
 def _out_of_time(command: Run, spec: NodeSpec, scene: Scene, limit: float) -> _Verdict:

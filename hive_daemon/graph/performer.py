@@ -15,14 +15,21 @@ from hive_daemon.clock import Clock
 from hive_daemon.errors import StateConflict
 from hive_daemon.graph.edge_judge import decide_edges
 from hive_daemon.graph.executor import ExecutionResult
-from hive_daemon.graph.facts import ExecutionResurrected, Fact, StateConflicted
+from hive_daemon.graph.facts import (
+    EscalationRequested,
+    ExecutionResurrected,
+    Fact,
+    StateConflicted,
+)
+from hive_daemon.graph.healing import NO_LADDER, Ladder, Rung, cause_of
 from hive_daemon.graph.journal import Journal, Move, Totals
 from hive_daemon.graph.memory import ROOT, Memory
 from hive_daemon.graph.merge import ScopeTree
 from hive_daemon.graph.node_context import PathSoFar, Scene
-from hive_daemon.graph.node_run import BRANCH_TIMEOUT, Ended, NodeRunner
+from hive_daemon.graph.node_run import Ended, NodeRunner
 from hive_daemon.graph.outcome import Standing, to_result
 from hive_daemon.graph.topology import Topology
+from hive_daemon.graph.visit import begun_anew
 from hive_daemon.graph.walk import advance, resume
 from hive_daemon.graph.walk_state import (
     Ask,
@@ -41,17 +48,7 @@ MAX_CONFLICTS = 16
 """How often a node runs again because a synchronized key changed under it, before it fails."""
 
 RESURRECTION_PAUSE_SECONDS = 2.0
-RESURRECTABLE = frozenset(
-    {
-        "node_failed",
-        "model_unavailable",
-        "timeout",
-        BRANCH_TIMEOUT,
-        "TimeoutError",
-        "ConnectionError",
-    }
-)
-"""Codes of failures that another try may mend."""
+"""How long it waits before it tries again."""
 
 
 class SharedValues(Protocol):
@@ -102,7 +99,7 @@ class Setting:
     pause: asyncio.Event
     execution_id: str = ""
     session_id: str = ""
-    max_resurrections: int = 0
+    ladder: Ladder = NO_LADDER
 
 
 class Performer:
@@ -112,6 +109,7 @@ class Performer:
         self._setting = setting
         self._topology = setting.topology
         self._journal = setting.journal
+        self._runner = setting.runner
         self._scope = Scope(setting.execution_id or "execution")
         self._tasks: dict[int, asyncio.Task[Ended]] = {}
         self._spent: dict[int, float] = {}
@@ -176,7 +174,7 @@ class Performer:
         if isinstance(command, Ask):
             with self._journal.busy(command.node):
                 ended = await decide_edges(
-                    self._topology, command, self._setting.runner.given, scene
+                    self._topology, command, self._runner.given, scene
                 )
         else:
             if command.delay_seconds:
@@ -184,7 +182,7 @@ class Performer:
                 if scene.seconds is not None:
                     left = max(0.0, scene.seconds - (clock.monotonic() - began))
                     scene = replace(scene, seconds=left)
-            ended = await self._setting.runner.run(command, self._shared_scene(branch.id, scene))
+            ended = await self._runner.run(command, self._shared_scene(branch.id, scene))
         if branch.scope != ROOT:
             # A branch whose time is over may still handle that: its handler gets as much time again.
             spent = self._spent.get(branch.id, 0.0) + clock.monotonic() - began
@@ -212,7 +210,7 @@ class Performer:
         self._totals = self._totals.plus(ended.cost)
         hold = self._setting.pause.is_set()
         step = advance(self._topology, before.state, before.memory, report, hold=hold)
-        step, reborn = self._resurrect(step, hold=hold)
+        step, reborn = await self._heal(step, hold=hold)
         await self._stop(c.branch for c in step.commands if isinstance(c, Stop))
         known = self._versions.get(report.branch)
         self._take(step)
@@ -256,34 +254,60 @@ class Performer:
         commands = (c for c in again.commands if c.branch not in self._tasks)
         return replace(self._step, commands=tuple(commands)), None
 
-    def _resurrect(self, step: Step, *, hold: bool) -> tuple[Step, tuple[Fact, ...]]:
-        """Turn a failure that another try may mend into one, while the entry point allows it."""
+    async def _heal(self, step: Step, *, hold: bool) -> tuple[Step, tuple[Fact, ...]]:
+        """Turn a failure into a further try, while the ladder of the entry point has a rung for it."""
         outcome = step.state.outcome
-        most = self._setting.max_resurrections
-        if (
-            outcome is None
-            or outcome.kind is not OutcomeKind.FAILED
-            or outcome.code not in RESURRECTABLE
-            or self._totals.resurrections >= most
-        ):
+        if outcome is None or outcome.kind is not OutcomeKind.FAILED:
             return step, ()
+        ladder, cause, tries = self._setting.ladder, cause_of(outcome.code), self._totals.resurrections
+        spec = self._topology.nodes.get(outcome.node or "")
+        other = None if spec is None else self._runner.given.without(spec)
+        rung = ladder.rung_for(cause, tries, has_fallback=other is not None)
+        match rung:
+            case None:
+                return step, ()
+            case Rung.ESCALATE:
+                context = f"cause {cause}, after {tries} further tries"
+                return step, (EscalationRequested(outcome.node, outcome.error or "", context),)
+            case Rung.RESTART_FROM_CHECKPOINT if spec is not None:
+                await self._forget(spec.id)
+            case Rung.FALLBACK_MODEL if other is not None:
+                self._runner = replace(self._runner, given=other, kits={})
         self._totals = self._totals.plus(Totals(resurrections=1))
         fact = ExecutionResurrected(
-            outcome.node, self._totals.resurrections, most, outcome.error or "", outcome.node
+            outcome.node,
+            self._totals.resurrections,
+            ladder.most,
+            outcome.error or "",
+            outcome.node,
+            rung=rung,
+            cause=cause,
         )
+        return self._again(step, hold=hold), (fact,)
+
+    async def _forget(self, node_id: str) -> None:
+        """Let a node begin its visit anew, from the checkpoint before it."""
+        given, config = self._runner.given, self._topology.graph.loop_config
+        prefix = f"{given.record_prefix}{config.get('store_prefix', '')}"
+        place = (self._setting.execution_id, node_id)
+        records = await begun_anew(place, self._journal, prefix)
+        if records:
+            await self._journal.record(records=records)
+
+    def _again(self, step: Step, *, hold: bool) -> Step:
+        """Return a step that failed, going on behind the failure after a pause."""
         again = resume(self._topology, step.state, step.memory, hold=hold)
         pause = RESURRECTION_PAUSE_SECONDS
         runs = (
             replace(c, delay_seconds=pause) if isinstance(c, Run) else c for c in again.commands
         )
-        reborn = replace(
+        return replace(
             again,
             commands=(*step.commands, *runs),
             facts=(*step.facts, *again.facts),
             writes=(*step.writes, *again.writes),
             path=(*step.path, *again.path),
         )
-        return reborn, (fact,)
 
     async def _stop(self, branches: Iterable[int]) -> None:
         """Cancel what runs for these branches and wait until it has ended."""

@@ -168,7 +168,8 @@ def _asking_anew(state: WalkState, inputs: Mapping[str, Any]) -> WalkState:
         replace(branch, phase=Phase.RUNNING, parked=None, question="", options=())
         if branch.parked is OutcomeKind.WAITING_APPROVAL and branch.node not in answered
         else branch
-        for branch in state.branches
+        # What a visit cost so far is on the bill of the execution before.
+        for branch in (replace(each, earlier=None) for each in state.branches)
     )
     return replace(state, branches=branches)
 

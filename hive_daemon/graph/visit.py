@@ -30,6 +30,7 @@ from hive_daemon.graph.conversation_store import (
 from hive_daemon.graph.cursor import Cursor
 from hive_daemon.graph.facts import Fact, OutputKeySet, Recorder
 from hive_daemon.graph.framework_tools import Handled
+from hive_daemon.graph.loop import Window
 from hive_daemon.graph.model_facts import call_told
 from hive_daemon.graph.node import NOTHING_SPENT, NodeContext
 from hive_daemon.graph.output_accumulator import OutputAccumulator
@@ -166,6 +167,8 @@ async def open_visit(
         conversation.load(_history(ctx, phases, kept))
         conversation.load(phases.get(kept.phase, []))
         visit = Visit(shelf, kept, conversation)
+        # Nothing was said: it is to begin anew (`begun_anew`).
+        visit.is_fresh = kept.phase not in phases
         visit.load_outputs(outputs)
         return visit
     cursor = _new_cursor(ctx, cursors, phases)
@@ -177,6 +180,29 @@ async def open_visit(
     if not cursor.beside:
         visit.discards = _superseded(phases, prefix)
     return visit
+
+
+async def begun_anew(
+    ctx: tuple[str, str], recorder: Recorder, prefix: str
+) -> dict[str, bytes | None]:
+    """Return the records with which the last visit of a node begins anew; `ctx` is the execution and the node.
+
+    Nothing is said and nothing is set then. Its tool calls stay counted, so that none of them has the id of another.
+    """
+    execution_id, node_id = ctx
+    kept = (await recorder.recall(place := cursor_key(prefix, node_id, STATE))).get(place)
+    cursor = None if kept is None else Cursor.from_json(unpack(kept))
+    if cursor is None or cursor.execution_id != execution_id:
+        return {}
+    said = await recorder.recall(f"{prefix}conv/{cursor.phase}/")
+    anew = replace(
+        cursor, ending="failure", window=Window(), question=None, options=(), turns=0, open={}
+    )
+    return {
+        **dict.fromkeys(said),
+        cursor_key(prefix, node_id, STATE): pack(anew.to_json()),
+        cursor_key(prefix, node_id, OUTPUTS): pack({}),
+    }
 
 
 def _cursors(

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hive_daemon.llm.assembly import Assembler, Piece
-from hive_daemon.llm.billing import Bill
+from hive_daemon.llm.billing import Bill, came
 from hive_daemon.llm.failures import HINTS, CallFailure, CallRejected, CallUnavailable, FailureKind
 from hive_daemon.llm.limits import Attempts
 from hive_daemon.llm.provider import Gathered
-from hive_daemon.llm.stream_events import StreamEvent, StreamResetEvent
+from hive_daemon.llm.purse import Came, came_of
+from hive_daemon.llm.stream_events import FinishEvent, StreamEvent, StreamResetEvent
 from hive_daemon.llm.values import LLMResponse
 
 Pieces = AsyncGenerator[tuple[Piece, ...], None]
@@ -39,15 +40,21 @@ class Whole:
 async def whole_answer(
     attempts: Attempts, bill: Bill, send: Callable[[], Awaitable[Whole]]
 ) -> LLMResponse:
-    """Send until an answer comes. Raises CallUnavailable or CallRejected."""
+    """Send until an answer comes. Raises CallUnavailable or CallRejected, BudgetExceeded."""
     while True:
         failure: CallFailure
+        hold = await bill.hold()
+        cost: Came | None = None
         try:
             whole = await attempts.within(attempts.limits.answer_timeout, "answer", send())
+            response = await _response(attempts.model, bill, whole)
+            cost = came(response)
+            return response
         except (CallUnavailable, CallRejected) as error:
             failure = error
-        else:
-            return await _response(attempts.model, bill, whole)
+            cost = came_of(failure, was_heard=False)
+        finally:
+            hold.settle(cost)
         await attempts.next(failure)
 
 
@@ -61,7 +68,7 @@ async def _response(model: str, bill: Bill, whole: Whole) -> LLMResponse:
 async def streamed_answer(
     attempts: Attempts, bill: Bill, open_pieces: OpenPieces, *, resets: bool
 ) -> AsyncGenerator[StreamEvent, None]:
-    """Stream until an answer is complete. Raises CallUnavailable or CallRejected."""
+    """Stream until an answer is complete. Raises CallUnavailable or CallRejected, BudgetExceeded."""
     while True:
         answer = _Try(attempts, bill, open_pieces())
         async with aclosing(answer.events()) as events:
@@ -92,6 +99,7 @@ class _Try:
         self._bill = bill
         self._pieces = pieces
         self._assembler = Assembler(attempts.model)
+        self._cost: Came | None = None
 
     @property
     def delivered(self) -> bool:
@@ -99,6 +107,15 @@ class _Try:
         return self._assembler.delivered
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        hold = await self._bill.hold()
+        try:
+            async with aclosing(self._told()) as told:
+                async for event in told:
+                    yield event
+        finally:
+            hold.settle(self._cost)
+
+    async def _told(self) -> AsyncGenerator[StreamEvent, None]:
         limits = self._attempts.limits
         async with aclosing(self._pieces):
             batch = await self._next("first piece of an answer", limits.ttft_timeout)
@@ -108,9 +125,13 @@ class _Try:
                         yield event
                 batch = await self._next("further piece", limits.stream_idle_timeout)
         self._judge()
-        if self.failure is None:
-            for event in await self._bill.ending(self._assembler):
-                yield event
+        if self.failure is not None:
+            self._cost = came_of(self.failure, was_heard=self._assembler.heard_chars > 0)
+            return
+        for event in await self._bill.ending(self._assembler):
+            if isinstance(event, FinishEvent):
+                self._cost = came(event)
+            yield event
 
     async def _next(self, what: str, seconds: float) -> tuple[Piece, ...] | None:
         """Wait for pieces, None at the end; no deadline runs while the receiver works on them."""

@@ -52,6 +52,10 @@ class CallUnavailable(ModelUnavailable):
         self.delivered = delivered
 
 
+class CallOverdue(CallUnavailable):
+    """The model did not answer in time; it may have worked all the while."""
+
+
 class CallRejected(ModelRejected):
     """The model refused the request, trying again would not help."""
 

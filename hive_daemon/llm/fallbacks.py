@@ -65,6 +65,7 @@ class FallbackProvider(RemoteProvider):
             self.providers[-1].stand = Stand.LAST
         self._clock = clock
         self._resting_until: dict[int, float] = {}
+        self._rests: dict[int, FallbackProvider] = {}
 
     async def acomplete(
         self,
@@ -128,6 +129,15 @@ class FallbackProvider(RemoteProvider):
             attempt = turn.attempt
             failed.append(self._note(place, failure))
         raise together(failed)
+
+    def after(self, count: int) -> LLMProvider | None:
+        """See `llm.models.Chain`."""
+        rest = self.providers[count:]
+        if not rest:
+            return None
+        if count not in self._rests:
+            self._rests[count] = FallbackProvider(rest, clock=self._clock)
+        return self._rests[count]
 
     async def aclose(self) -> None:
         """Close every model's provider."""

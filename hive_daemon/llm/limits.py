@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.errors import ConfigError
-from hive_daemon.llm.failures import CallFailure, CallRejected, CallUnavailable
+from hive_daemon.llm.failures import CallFailure, CallOverdue, CallRejected
+from hive_daemon.pulse import beat, resting
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ class Attempts:
 
     async def wait(self, pause_seconds: float) -> None:
         """Wait for the next try."""
-        await self._clock.sleep(pause_seconds)
+        with resting():
+            await self._clock.sleep(pause_seconds)
         self.number += 1
 
     async def within(self, seconds: float, what: str, work: Awaitable[T]) -> T:
@@ -137,7 +139,9 @@ class Attempts:
         deadline = asyncio.timeout(limit)
         try:
             async with deadline:
-                return await work
+                answer = await work
+            beat()
+            return answer
         except TimeoutError:
             sentence = f"no {name} within {total:g} s" if deadline.expired() else "timed out"
-        raise CallUnavailable(f"{self.model}: {sentence}", subject=self.model, hint=STALL_HINT)
+        raise CallOverdue(f"{self.model}: {sentence}", subject=self.model, hint=STALL_HINT)

@@ -1,11 +1,26 @@
-"""The port that answers a wish for a model."""
+"""The ports that answer a wish for a model, and for another one than the first."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hive_daemon.llm.provider import LLMProvider
 from hive_daemon.llm.wish import Wish
+
+
+@runtime_checkable
+class Chain(Protocol):
+    """A provider that asks several models in turn."""
+
+    def after(self, count: int) -> LLMProvider | None:
+        """Return those behind the first so many, None if there is none. Law: the same answer every time."""
+
+
+def after(llm: LLMProvider, count: int) -> LLMProvider | None:
+    """Return what is left of a provider without its first so many models, None if nothing is."""
+    if count == 0:
+        return llm
+    return llm.after(count) if isinstance(llm, Chain) else None
 
 
 class Models(Protocol):

@@ -27,6 +27,8 @@ from hive_daemon.llm.values import (
 class RemoteProvider(LLMProvider):
     """A model that is reached over connections; subclasses define `acomplete`, `stream` and `aclose`."""
 
+    counts_itself = True
+
     def complete(
         self,
         messages: list[Message],
@@ -93,11 +95,13 @@ class ServiceProvider(RemoteProvider):
     ) -> LLMResponse:
         """Return a whole answer, tried as often as the limits allow. Raises CallUnavailable, CallRejected."""
         attempts = Attempts(self.model, self.limits, self._clock)
-        return await whole_answer(attempts, Bill(self.model, request), send)
+        bill = Bill(self.model, request, stand=self.stand)
+        return await whole_answer(attempts, bill, send)
 
     def _streamed(
         self, request: Mapping[str, Any], pieces: OpenPieces, *, resets: bool
     ) -> AsyncGenerator[StreamEvent, None]:
         """Return the events of an answer, tried as often as the limits allow."""
         attempts = Attempts(self.model, self.limits, self._clock)
-        return streamed_answer(attempts, Bill(self.model, request), pieces, resets=resets)
+        bill = Bill(self.model, request, stand=self.stand)
+        return streamed_answer(attempts, bill, pieces, resets=resets)

@@ -56,6 +56,8 @@ class ScriptedProvider(LLMProvider):
     raises what the script's turn says, and CallRejected for a placeholder that cannot be filled.
     """
 
+    is_free = True
+
     def __init__(
         self,
         script: Script | Mapping[str, Any] | Path | None = None,

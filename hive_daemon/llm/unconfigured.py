@@ -17,6 +17,8 @@ REMEDY = (
 class UnconfiguredProvider(LLMProvider):
     """No model. Every call raises CallRejected, kind auth."""
 
+    counts_itself = True
+
     async def acomplete(
         self,
         messages: list[Message],

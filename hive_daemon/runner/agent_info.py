@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hive_daemon.runner.loaded_agent import LoadedAgent, ModelSettings
-from hive_daemon.runner.model_choice import missing_key
+from hive_daemon.runner.model_needs import missing_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +89,22 @@ def validate(
     skips_key: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> ValidationResult:
-    """Look at what loading leaves open: tools that nobody offers are errors, a missing key is a warning."""
+    """Look at what loading leaves open: tools that nobody offers are errors, a missing key is a warning.
+
+    Keys are looked for of every model that the agent, its nodes, entry points and fallbacks name.
+    """
     errors = [
         f"nobody offers the tool {name!r} (nodes: {', '.join(nodes)})"
         for name, nodes in agent.missing_tools.items()
     ]
     warnings = list(agent.warnings)
-    skips_key = skips_key or agent.skips_credential_check or not agent.model_nodes
-    key = "" if skips_key else missing_key(settings, environ)
-    if key:
-        warnings.append(f"the model {settings.model!r} needs a key, set {key}")
+    skips_key = skips_key or agent.skips_credential_check
+    keyless = [] if skips_key else missing_keys(agent, settings, environ)
+    warnings.extend(need.told() for need in keyless)
     return ValidationResult(
         valid=not errors,
         errors=errors,
         warnings=warnings,
         missing_tools=list(agent.missing_tools),
-        missing_credentials=[key] if key else [],
+        missing_credentials=list(dict.fromkeys(need.variable for need in keyless)),
     )

@@ -24,6 +24,7 @@ class DeclaredEntryPoint(AsyncEntryPointSpec):
     """An entry point as it is written, with the keys that only Hive knows; `model_fields_set` are those written."""
 
     max_resurrections: int = 0
+    heal: list[str] = Field(default_factory=list)
     session: str = "new"
     timeout: float | None = None
     recovery_attempts: int | None = None

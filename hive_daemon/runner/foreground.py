@@ -96,7 +96,7 @@ async def run_once(order: Order) -> Ended:
         agent.close()
         raise
     try:
-        _check(runner)
+        _check(runner, spec.id)
         return await _ForegroundRun(order, runner, spec.id, found).perform()
     finally:
         await runner.cleanup_async()
@@ -138,19 +138,19 @@ def _runner(agent: LoadedAgent, order: Order, spec: EntryPointSpec, place: Path)
         interactive=order.interactive,
         runtime_config=config,
         agent=replace(agent, entry_points=(spec,), webhook_routes=()),
+        source="cli",
     )
 
 
-def _check(runner: AgentRunner) -> None:
+def _check(runner: AgentRunner, entry_point_id: str) -> None:
     """Raise what would keep the agent from running, before anything is opened."""
     checked = runner.validate()
     if checked.errors:
         raise AgentLoadError(checked.errors, source=str(runner.agent_path), hint=HINT)
-    if checked.missing_credentials:
-        missing = ", ".join(checked.missing_credentials)
+    keyless = runner.missing_keys(entry_point_id)
+    if keyless:
         raise ConfigError(
-            f"the model {runner.model!r} needs a key",
-            hint=f"set {missing}, or choose another model with --model",
+            "; ".join(keyless), hint="or choose another model for the agent with --model"
         )
 
 

@@ -58,7 +58,8 @@ def told(ended: Ended, command: str) -> tuple[str, str]:
         if row.status == ExecutionStatus.PAUSED:
             return f"{name} is paused{at}", f"go on with `{go_on}`"
         asks = (waiting and waiting["question"]) or "asks for approval"
-        return f"{name} waits{at}: {asks}", f"decide at a terminal, with `{go_on}`"
+        hint = f"decide at a terminal, with `{go_on}`; elsewhere reject, with `{go_on} --set input=WHY`"
+        return f"{name} waits{at}: {asks}", hint
     error = f": {row.error}" if row.error else ""
     return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}`"
 

@@ -9,6 +9,7 @@ It makes an AgentRuntime with the folder's graph, tools and entry points and lea
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -33,9 +34,11 @@ from hive_daemon.runner.deciding import ASKING, asked
 from hive_daemon.runner.entry_points import DEFAULT
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runner.model_choice import settled, shelf_of
+from hive_daemon.runner.model_needs import keys_to_run
 from hive_daemon.runner.plain_agent import plain_agent
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.entry_point import EntryPointSpec
+from hive_daemon.runtime.intake import Call
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.tasks import Scope
 from hive_daemon.tools.registry import ToolRegistry
@@ -61,7 +64,7 @@ class AgentRunner:
     `mock_mode` works with the scripted model. The state is under `storage_path`, by default `~/.hive/agents/{folder}`.
     With `interactive` a person at a terminal is shown what nodes say to people and is asked what they ask; everywhere
     else a question ends the run with `paused_at`, to be resumed with its `session_state`. `latest_execution_id` is that
-    of the last `run`, as soon as it is durable.
+    of the last `run`, as soon as it is durable. `source` is what records say began it: `api`, or `cli`.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class AgentRunner:
         skip_credential_validation: bool = False,
         *,
         agent: LoadedAgent | None = None,
+        source: str = "api",
         **older: Any,
     ) -> None:
         unknown = sorted(set(older) - _WITHOUT_EFFECT)
@@ -94,6 +98,7 @@ class AgentRunner:
         self.model = self._llm.model
         self._skips_key = skip_credential_validation or self._agent.skips_credential_check
         self.latest_execution_id = ""
+        self._source = source
         self._runtime_config = runtime_config or _config_of(self._agent)
         place = Path(storage_path) if storage_path else STORAGE / self._agent.name
         self._storage_path = place.expanduser()
@@ -152,7 +157,7 @@ class AgentRunner:
         What keeps the agent from running at all (a missing tool or key) is a failed result. The runtime stays on.
         With `follows`, an execution that the start takes up again is seen through instead of a new one.
         """
-        reason = self._reason_not_to_run()
+        reason = self._reason_not_to_run(entry_point_id or DEFAULT)
         if reason:
             return ExecutionResult(
                 False, error=reason, execution_quality="failed", status=ExecutionStatus.FAILED
@@ -180,10 +185,9 @@ class AgentRunner:
         input_data: Mapping[str, Any] | None,
         session_state: Mapping[str, Any] | None,
     ) -> ExecutionResult:
-        execution_id = await self.runtime.trigger(
-            entry_point_id, input_data, session_state=session_state
-        )
-        return await self._seen_through(execution_id)
+        call = replace(Call.of(input_data, None, session_state), source=self._source)
+        submitted = await self.runtime.submit(entry_point_id, call)
+        return await self._seen_through(submitted.execution_id)
 
     async def _seen_through(self, execution_id: str) -> ExecutionResult:
         self.latest_execution_id = execution_id
@@ -198,12 +202,16 @@ class AgentRunner:
             node.client_facing or node.node_type == "human_input" for node in self.graph.nodes
         )
 
-    def _reason_not_to_run(self) -> str:
-        checked = self.validate()
-        if checked.errors:
-            return "; ".join(checked.errors)
-        missing = checked.missing_credentials
-        return f"the model {self.model!r} needs a key: set {', '.join(missing)}" if missing else ""
+    def _reason_not_to_run(self, entry_point_id: str) -> str:
+        errors = self.validate().errors or self.missing_keys(entry_point_id)
+        return "; ".join(errors)
+
+    def missing_keys(self, entry_point_id: str = DEFAULT) -> list[str]:
+        """Say, in sentences that name variables, which keys an entry point cannot run without."""
+        if self._skips_key:
+            return []
+        needs = keys_to_run(self._agent, self._llm, entry_point_id, os.environ)
+        return [need.told() for need in needs]
 
     async def start(self) -> None:
         """Start the runtime: timers, events and triggers take effect. Nothing happens if it runs."""

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hive_daemon.budgets.written import Place, read_rules
 from hive_daemon.errors import (
     AlreadyRegistered,
     AlreadyRunning,
@@ -138,6 +139,7 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
             recovery_attempts=self.config.recovery_attempts,
             result_max=self.config.execution_result_max,
             result_ttl_seconds=self.config.execution_result_ttl_seconds,
+            budgets=read_rules(self.config.budgets, Place(self._agent)),
         )
         equipment = self._equipment.for_graph(graph)
         parts = GraphParts(graph, goal, equipment, self._registered)

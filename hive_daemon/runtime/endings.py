@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hive_daemon.errors import ExecutionNotFound
+from hive_daemon.errors import BudgetExceeded, ExecutionNotFound
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.graph.facts import (
     ExecutionCancelled,
@@ -39,7 +39,7 @@ class Verdict:
         match self.status:
             case ExecutionStatus.CANCELLED:
                 return ExecutionCancelled(None, self.error)
-            case ExecutionStatus.INTERRUPTED:
+            case ExecutionStatus.INTERRUPTED | ExecutionStatus.PAUSED:
                 return ExecutionPaused(None, self.error, self.status.value)
         return ExecutionFailed(None, self.error, self.code)
 
@@ -51,6 +51,10 @@ def verdict_on(reason: StopReason, text: str) -> Verdict:
             return Verdict(ExecutionStatus.CANCELLED, text, "cancelled")
         case StopReason.TIMEOUT:
             return Verdict(ExecutionStatus.FAILED, text, "timeout")
+        case StopReason.BUDGET:
+            return Verdict(ExecutionStatus.PAUSED, text, BudgetExceeded.code)
+        case StopReason.OUT_OF_BUDGET:
+            return Verdict(ExecutionStatus.FAILED, text, BudgetExceeded.code)
     return Verdict(ExecutionStatus.INTERRUPTED, text or DEFAULT_INTERRUPTION)
 
 
@@ -69,7 +73,18 @@ def overrules(reason: StopReason, result: ExecutionResult, *, is_held: bool) -> 
 
 
 def broken_off(result: ExecutionResult, verdict: Verdict) -> ExecutionResult:
-    """Return the result of an execution that was ended at the place that `result` tells of."""
+    """Return the result of an execution that was ended at the place that `result` tells of.
+
+    One that is parked for its budget is paused there.
+    """
+    if verdict.status is ExecutionStatus.PAUSED and result.paused_at is not None:
+        return replace(
+            result,
+            success=True,
+            status=verdict.status.value,
+            error=clean(verdict.error),
+            error_code=verdict.code,
+        )
     state = dict(result.session_state)
     place = state.pop("paused_at", None)
     if place:

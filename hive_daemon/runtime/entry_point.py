@@ -10,6 +10,7 @@ from typing import Any
 from hive_daemon.budgets.written import budget_problems
 from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import AsyncEntryPointSpec
+from hive_daemon.graph.healing import Ladder, read_ladder
 from hive_daemon.graph.input_policy import InputPolicy, OnInput
 from hive_daemon.ids import is_name
 from hive_daemon.llm.wish import Wish
@@ -70,6 +71,7 @@ class EntryPointSpec:
     priority: int = 0
     max_concurrent: int = 10
     max_resurrections: int = 0
+    heal: Sequence[str] = ()
     session: str = SessionChoice.NEW
     timeout: float | None = None
     recovery_attempts: int | None = None
@@ -91,6 +93,11 @@ class EntryPointSpec:
     def get_isolation_level(self) -> IsolationLevel:
         """Return the isolation level. Raises ValueError for an unknown word."""
         return IsolationLevel(self.isolation_level)
+
+    @property
+    def ladder(self) -> Ladder:
+        """What is tried when an execution fails. Raises ValueError."""
+        return read_ladder(self.heal, self.max_resurrections)
 
     @property
     def input_policy(self) -> InputPolicy:
@@ -140,6 +147,7 @@ class EntryPointSpec:
             found.append(f"trigger_config: {self.trigger_config!r} must be a dict")
         if self.on_input == OnInput.DEFAULT and self.input_default is None:
             found.append("input_default: is missing, on_input: default needs an answer")
+        found.extend(_ladder_problems(self))
         found.extend(_policy_problems(self.tools))
         found.extend(_model_problems(self))
         found.extend(_flow_problems(self))
@@ -162,6 +170,16 @@ class EntryPointSpec:
             raise ConfigError([f"entry point {self.id!r}: unknown key {key!r}" for key in unknown])
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return EntryPointSpec(**{**values, **overrides})
+
+
+def _ladder_problems(spec: EntryPointSpec) -> tuple[str, ...]:
+    if not isinstance(spec.heal, Sequence):
+        return (f"heal: {spec.heal!r} must be a list of rungs",)
+    try:
+        read_ladder(spec.heal, spec.max_resurrections)
+    except ValueError as error:
+        return (f"heal: {error}",)
+    return ()
 
 
 def _policy_problems(tools: object) -> tuple[str, ...]:

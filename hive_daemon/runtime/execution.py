@@ -11,13 +11,19 @@ from typing import Any
 
 from hive_daemon.clock import Clock
 from hive_daemon.graph.executor import ExecutionResult
+from hive_daemon.graph.facts import Fact
 from hive_daemon.graph.walk_state import Phase, Step
+from hive_daemon.pulse import Pulse, felt
 from hive_daemon.storage.values import Claim, InboxItem
 
 _NOTHING: Mapping[str, Any] = {}
 
 
 async def _nothing_to_put_away() -> None:
+    """Stand for an execution whose journal is not open yet."""
+
+
+async def _nobody_to_tell(fact: Fact) -> None:
     """Stand for an execution whose journal is not open yet."""
 
 
@@ -29,6 +35,8 @@ class StopReason(StrEnum):
     PAUSE = "pause"
     DRAIN = "drain"
     TIMEOUT = "timeout"
+    BUDGET = "budget"
+    OUT_OF_BUDGET = "out_of_budget"
 
 
 @dataclass(slots=True)
@@ -38,7 +46,8 @@ class Execution:
     `pause` is set to stop it at the next node boundary. `step` is where its walk stands. `result` is set once its end
     is on its way to the store, `is_published` once everybody knows; from `is_ending` on nothing stops it any more.
     `is_left_behind`: nobody waits for its work any longer; `is_abandoned`: it may not write either. `put_away` makes
-    durable how it ends without its work having returned.
+    durable how it ends without its work having returned; `remark` makes a fact about it durable. `pulses` are those of
+    the nodes at work.
     """
 
     claim: Claim
@@ -55,8 +64,9 @@ class Execution:
     is_left_behind: bool = False
     is_abandoned: bool = False
     put_away: Callable[[], Awaitable[None]] = _nothing_to_put_away
+    remark: Callable[[Fact], Awaitable[None]] = _nobody_to_tell
     result: ExecutionResult | None = None
-    _busy: int = 0
+    pulses: tuple[Pulse, ...] = ()
     _last_active: float = 0.0
 
     def __post_init__(self) -> None:
@@ -88,7 +98,7 @@ class Execution:
     @property
     def idle_seconds(self) -> float:
         """Seconds since it last did something; 0 while a node is at work."""
-        return 0.0 if self._busy else self.clock.monotonic() - self._last_active
+        return 0.0 if self.pulses else self.clock.monotonic() - self._last_active
 
     @property
     def record_prefix(self) -> str:
@@ -108,13 +118,15 @@ class Execution:
         self._last_active = self.clock.monotonic()
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Mark a stretch in which it is at work, however long it says nothing."""
-        self._busy += 1
+    def busy(self, node_id: str = "") -> Iterator[None]:
+        """Mark a stretch in which it is at work at a node, however long it says nothing."""
+        pulse = Pulse(node_id, self.clock.monotonic)
+        self.pulses = (*self.pulses, pulse)
         try:
-            yield
+            with felt(pulse):
+                yield
         finally:
-            self._busy -= 1
+            self.pulses = tuple(each for each in self.pulses if each is not pulse)
             self._last_active = self.clock.monotonic()
 
     def stop(self, reason: StopReason, text: str = "") -> None:

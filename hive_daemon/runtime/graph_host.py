@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hive_daemon.budgets.rules import Rule
+from hive_daemon.budgets.written import Place, read_rules
 from hive_daemon.clock import Clock
 from hive_daemon.errors import AlreadyRegistered, ConfigError, EntryPointNotFound, InvalidGraph
 from hive_daemon.graph.edge import GraphSpec
@@ -18,13 +20,14 @@ from hive_daemon.graph.validation import errors_of
 from hive_daemon.ids import GRAPH_SEPARATOR
 from hive_daemon.runtime.drafting import Spawner
 from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
-from hive_daemon.runtime.events import EventFilter, EventType, event_types
+from hive_daemon.runtime.events import EventFilter, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.outcome_aggregator import OutcomeAggregator
-from hive_daemon.runtime.routing import EventRoute
+from hive_daemon.runtime.routing import EventPattern, EventRoute
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.shared_state import SharedStateManager
 from hive_daemon.runtime.stream_setup import Equipment, StreamSetup
+from hive_daemon.runtime.triggers.event_config import EventConfig
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
 
 
@@ -48,6 +51,7 @@ class StreamRules:
     recovery_attempts: int = 3
     result_max: int = 1000
     result_ttl_seconds: float | None = None
+    budgets: tuple[Rule, ...] = ()
 
 
 class GraphHost:
@@ -145,10 +149,17 @@ class GraphHost:
                 ),
                 result_max=rules.result_max,
                 result_ttl_seconds=rules.result_ttl_seconds,
+                budgets=self._budgets(spec),
             )
             self.streams[spec.id] = ExecutionStream(setup, services, spawner)
             made.append(self.streams[spec.id])
         return made
+
+    def _budgets(self, spec: EntryPointSpec) -> tuple[Rule, ...]:
+        """Return the budgets of an entry point and of its agent. Raises ConfigError."""
+        agent = self._rules.agent
+        place = Place(agent, self.stream_name(spec.id))
+        return (*self._rules.budgets, *read_rules(spec.budgets, place))
 
     def _make_models(self) -> None:
         """Make the providers that entry points and nodes name, for a faulty one to be known now. Raises ConfigError."""
@@ -169,13 +180,7 @@ class GraphHost:
     def routes(self) -> list[EventRoute]:
         """Return which events set off which entry points."""
         return [
-            EventRoute(
-                entry_point=spec.id,
-                lane=f"{self._rules.agent}/{self.stream_name(spec.id)}",
-                graph=self.graph_id,
-                wanted=event_filter(spec),
-                exclude_own_graph=bool(spec.trigger_config.get("exclude_own_graph", False)),
-            )
+            _route(spec, f"{self._rules.agent}/{self.stream_name(spec.id)}", self.graph_id)
             for spec in self.specs.values()
             if spec.trigger_type == TriggerType.EVENT or is_bound(spec)
         ]
@@ -204,35 +209,18 @@ def _refuse(parts: GraphParts, registered: Collection[str]) -> None:
         raise InvalidGraph(problems, source=f"graph {parts.graph.id!r}")
 
 
-_EVENT_KEYS = {
-    "event_types",
-    "filter_stream",
-    "filter_node",
-    "filter_execution",
-    "filter_graph",
-    "exclude_own_graph",
-}
-
-
 def is_bound(spec: EntryPointSpec) -> bool:
     """Say whether a webhook route sets an entry point off directly; one without `source_id` waits to be called."""
     is_webhook = spec.trigger_type == TriggerType.WEBHOOK
     return is_webhook and bool(spec.trigger_config.get("source_id"))
 
 
-def event_filter(spec: EntryPointSpec) -> EventFilter:
-    """Read the filter of an event entry point. Raises ValueError for an unknown event type."""
-    config = spec.trigger_config
+def _route(spec: EntryPointSpec, lane: str, graph: str) -> EventRoute:
     if is_bound(spec):
         webhooks = frozenset({EventType.WEBHOOK_RECEIVED})
-        return EventFilter(types=webhooks, stream=config["source_id"])
-    return EventFilter(
-        types=event_types(config.get("event_types", ())),
-        stream=config.get("filter_stream") or "",
-        node=config.get("filter_node") or "",
-        execution=config.get("filter_execution") or "",
-        graph=config.get("filter_graph") or "",
-    )
+        wanted = EventFilter(types=webhooks, stream=spec.trigger_config["source_id"])
+        return EventRoute(spec.id, lane, graph, EventPattern(wanted))
+    return EventConfig.read(spec.trigger_config).route(spec.id, lane, graph)
 
 
 def trigger_problems(spec: EntryPointSpec) -> list[str]:
@@ -243,16 +231,15 @@ def trigger_problems(spec: EntryPointSpec) -> list[str]:
     if spec.trigger_type == TriggerType.WEBHOOK:
         return _webhook_problems(spec, where)
     if spec.trigger_type == TriggerType.EVENT:
-        unknown = sorted(set(spec.trigger_config) - _EVENT_KEYS)
-        problems = [f"{where}.{key}: unknown key" for key in unknown]
-        if not isinstance(spec.trigger_config.get("exclude_own_graph", False), bool):
-            problems.append(f"{where}.exclude_own_graph: must be true or false")
-        try:
-            if not event_filter(spec).types:
-                problems.append(f"{where}.event_types: names no event")
-        except ValueError as error:
-            problems.append(f"{where}.event_types: {error}")
-        return problems
+        return _event_problems(spec, where)
+    return []
+
+
+def _event_problems(spec: EntryPointSpec, where: str) -> list[str]:
+    try:
+        EventConfig.read(spec.trigger_config)
+    except ConfigError as error:
+        return [f"{where}.{text}" for text in error.problems]
     return []
 
 

@@ -85,7 +85,8 @@ class Hub:
             self._mirror.offer(fence.execution_id, step, events)
         else:
             for event in events:
-                self._mirror.offer(event.execution_id, None, (event,))
+                if event.execution_id:
+                    self._mirror.offer(event.execution_id, None, (event,))
         if events:
             self._pending.extend(events)
             self._idle.clear()

@@ -13,6 +13,7 @@ from hive_daemon.graph.resumption import ACCEPTS_CHANGE, check_state
 from hive_daemon.ids import check_session_id, new_session_id, new_trace_id, session_of
 from hive_daemon.observability.trace_context import current_parent
 from hive_daemon.runtime.admitting import Arrival, admission_of
+from hive_daemon.runtime.budget_desk import REFUSES_TRIGGERS
 from hive_daemon.runtime.encoding import dumps
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.runtime.flow import FlowRules
@@ -200,10 +201,19 @@ class Intake:
         """Accept a call; durable on return. `send` submits instead of the queue; None if it submitted nothing.
 
         Raises InvalidInput, EntryPointNotFound, GraphChanged, IdempotencyConflict, Busy, QueueFull, RateLimited,
-        StorageFull, StorageUnavailable.
+        BudgetExceeded, StorageFull, StorageUnavailable.
         """
         send = send or self._services.store.queue.submit
+        await self._check_budgets(call)
         return await self._place(call, await self._bind(call), send)
+
+    async def _check_budgets(self, call: Call) -> None:
+        """Raise BudgetExceeded if a budget is spent that takes in no more work."""
+        setup = self._setup
+        spender = setup.spender(call.names_session)
+        refusal = await self._services.budgets.refusal(spender, setup.budgets, REFUSES_TRIGGERS)
+        if refusal is not None:
+            raise refusal
 
     def open_executions(self) -> dict[str, str]:
         """Return what runs or is queued as `{execution_id: session_id}`, oldest first; not what joined a session."""

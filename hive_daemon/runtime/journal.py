@@ -24,6 +24,7 @@ from hive_daemon.graph.journal import Move, Totals
 from hive_daemon.graph.memory import Memory
 from hive_daemon.graph.outcome import Standing, to_result
 from hive_daemon.graph.walk_state import Step, WalkState
+from hive_daemon.pulse import beat, resting
 from hive_daemon.runtime.drafting import Desk, Drafter, Spawner, checked
 from hive_daemon.runtime.encoding import clean, dumps, settled, show
 from hive_daemon.runtime.endings import (
@@ -36,10 +37,11 @@ from hive_daemon.runtime.endings import (
 )
 from hive_daemon.runtime.execution import Execution
 from hive_daemon.runtime.patches import PatchBook, Restored, waiting_at
-from hive_daemon.runtime.pen import Pen
+from hive_daemon.runtime.pen import Answers, Pen
 from hive_daemon.runtime.resume_state import meant_for
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import Checkpoint, Ending, StateWrite, StepCommit
+from hive_daemon.storage.waiting import described
 
 __all__ = ["Desk", "ExecutionJournal", "Spawner"]
 
@@ -90,18 +92,21 @@ class ExecutionJournal:
     def note(self, *facts: Fact) -> None:
         """Add facts to the next commit. Raises InvalidInput for one that no event type exists for."""
         self._noted.extend(checked(facts))
+        beat()
 
     async def record(self, *facts: Fact, records: Mapping[str, bytes | None] | None = None) -> None:
         """Make facts and session records durable now."""
         self._execution.active()
         checked(facts)
-        async with self._turn:
-            await self._settle()
-            await self._write(facts, records=records or _NO_RECORDS)
+        with resting():
+            async with self._turn:
+                await self._settle()
+                await self._write(facts, records=records or _NO_RECORDS)
 
     def show(self, fact: Fact) -> None:
         """Show a live fact to whoever watches."""
         self._execution.active()
+        beat()
         if self.is_watched:
             self._desk.hub.show(self._drafter.event(fact, fact.data(), self._desk.clock.time()))
 
@@ -114,9 +119,9 @@ class ExecutionJournal:
         """Return the session records whose key begins with `prefix`."""
         return await self._desk.store.sessions.records(self._claim.session_id, prefix)
 
-    def busy(self) -> AbstractContextManager[None]:
-        """Mark a stretch in which the execution is at work."""
-        return self._execution.busy()
+    def busy(self, node_id: str) -> AbstractContextManager[None]:
+        """Mark a stretch in which the execution is at work at a node."""
+        return self._execution.busy(node_id)
 
     def take_injected(self, node_id: str) -> list[str]:
         """Return what was said to a node since it asked last; its next record makes that durable."""
@@ -166,6 +171,14 @@ class ExecutionJournal:
             await self._settle()
             await self._write((*move.facts, *move.step.facts), move=move)
         self._execution.step = move.step
+
+    async def remark(self, fact: Fact) -> None:
+        """Make a fact about the execution durable, which is no more active for it; once it ends, none is."""
+        checked((fact,))
+        async with self._turn:
+            if not self._execution.is_ending and self._execution.result is None:
+                await self._settle()
+                await self._write((fact,))
 
     async def close(self, verdict: Verdict) -> None:
         """End the execution from outside its walk, unless it turns out to have ended by itself."""
@@ -232,13 +245,15 @@ class ExecutionJournal:
         self._book.back_to(mark.book)
         self._execution.step, self._execution.result = mark.step, mark.result
 
-    def _durable(self, step: StepCommit) -> None:
+    def _durable(self, step: StepCommit, answers: Answers) -> None:
         """Tell of what a commit changed beside this execution."""
         if step.state:
             claim = self._claim
             self._desk.shared.committed(step.state, claim.execution_id, claim.stream_id)
         if step.spawn:
-            self._desk.spawner.spawned(step.spawn)
+            self._desk.spawner.spawned(step.spawn, answers)
+        if step.cancels:
+            self._desk.spawner.cancelled(step.cancels)
 
     # --- drafting ---------------------------------------------------------------------------
 
@@ -270,6 +285,7 @@ class ExecutionJournal:
             records=records,
             state=() if move is None else self._shared(move),
             spawn=told.spawned,
+            cancels=told.cancels,
             taken=self._taken,
             ending=ending,
             steps=None if latest is None else latest.step.state.steps,
@@ -309,7 +325,7 @@ class ExecutionJournal:
         if overrules(reason, result, is_held=move.step.state.outcome is None):
             verdict = verdict_on(reason, self._execution.stop_text)
             return broken_off(result, verdict), (verdict.fact,), None
-        waiting = waiting_at(move.step.state)
+        waiting = described(waiting_at(move.step.state))
         asks = show(waiting) if waiting and ExecutionStatus(result.status).is_parked else None
         return result, (last_fact(result, self._execution.stop_text),), asks
 

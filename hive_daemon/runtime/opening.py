@@ -14,6 +14,7 @@ from hive_daemon.graph.facts import (
     ExecutionStarted,
     Fact,
 )
+from hive_daemon.graph.healing import Cause
 from hive_daemon.graph.journal import Totals
 from hive_daemon.graph.resumption import answers_in, asking_nodes, check_graph, first_step
 from hive_daemon.graph.walk import resume
@@ -137,7 +138,7 @@ def _how(claim: Claim, kept: Restored, most: int, answers: Mapping[str, str]) ->
     place = next(iter(answers), None) or _place(kept.state)
     if claim.was is ExecutionStatus.RUNNING:
         crashes = claim.attempts - 1
-        return (ExecutionResurrected(None, crashes, most, "the process ended while it ran", place),)
+        return (ExecutionResurrected(None, crashes, most, "the process ended while it ran", place, cause=Cause.CRASH),)
     return (ExecutionResumed(place, _REASONS.get(claim.was, "") if claim.was else ""),)
 
 

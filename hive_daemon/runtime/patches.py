@@ -17,6 +17,7 @@ from hive_daemon.graph.walk_state import OutcomeKind, Phase, WalkState
 from hive_daemon.runtime.encoding import dumps, loads, show
 from hive_daemon.spending import Spending
 from hive_daemon.storage.values import Checkpoint, CheckpointKind, Restore
+from hive_daemon.storage.waiting import Awaited
 
 SNAPSHOT_OVER = 8_192
 """Bytes of patches below which no snapshot is worth its while."""
@@ -133,14 +134,10 @@ def _next(move: Move) -> str | None:
     return None
 
 
-def waiting_at(state: WalkState) -> Mapping[str, Any] | None:
-    """Return what a walk waits for, as people see it; None if it waits for nobody."""
-    for branch in state.branches:
-        if branch.phase is Phase.PARKED and branch.parked is not None:
-            return {
-                "kind": branch.parked.value,
-                "node_id": branch.node,
-                "question": branch.question,
-                "options": list(branch.options),
-            }
-    return None
+def waiting_at(state: WalkState) -> tuple[Awaited, ...]:
+    """Return what a walk waits for, in branch order; nothing if it waits for nobody."""
+    return tuple(
+        Awaited(branch.parked.value, branch.node, branch.question, branch.options)
+        for branch in state.branches
+        if branch.phase is Phase.PARKED and branch.parked is not None
+    )

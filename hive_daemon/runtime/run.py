@@ -12,9 +12,12 @@ from functools import partial
 from hive_daemon.errors import Fenced, HiveError
 from hive_daemon.graph.node_run import Given, NodeRunner
 from hive_daemon.graph.performer import Performer, Setting
+from hive_daemon.llm.purse import purse
 from hive_daemon.observability.redaction import redactor
+from hive_daemon.runtime.budget_desk import BudgetDesk
 from hive_daemon.runtime.endings import Verdict, verdict_on
 from hive_daemon.runtime.execution import Execution, StopReason
+from hive_daemon.runtime.execution_purse import ExecutionPurse
 from hive_daemon.runtime.journal import Desk, ExecutionJournal
 from hive_daemon.runtime.opening import Opening, open_walk
 from hive_daemon.runtime.patches import restored
@@ -35,6 +38,7 @@ class ExecutionRun:
     setup: StreamSetup
     desk: Desk
     execution: Execution
+    budgets: BudgetDesk
     is_ended: bool = False
 
     async def perform(self) -> None:
@@ -45,8 +49,9 @@ class ExecutionRun:
         """
         journal = ExecutionJournal(self.desk, self.execution)
         self.execution.put_away = partial(self._put_away, journal)
+        self.execution.remark = journal.remark
         try:
-            with self._time_limit():
+            with self._time_limit(), self._paid():
                 await self._walk(journal)
             self.is_ended = True
         except Fenced:
@@ -89,6 +94,23 @@ class ExecutionRun:
             yield
         finally:
             alarm.cancel()
+
+    @contextmanager
+    def _paid(self) -> Iterator[None]:
+        """Hold every model call and tool call against the budgets."""
+        execution = self.execution
+        spender = self.setup.spender(execution.session_id, execution.execution_id)
+        payer = ExecutionPurse(self.budgets, execution, spender, self.setup.budgets)
+        if not payer.counts:
+            yield
+            return
+        self.budgets.enter(execution, spender)
+        token = purse.set(payer)
+        try:
+            yield
+        finally:
+            purse.reset(token)
+            self.budgets.leave(execution)
 
     async def _walk(self, journal: ExecutionJournal) -> None:
         claim, setup = self.execution.claim, self.setup
@@ -140,6 +162,7 @@ class ExecutionRun:
             record_prefix=execution.record_prefix,
             take_injected=journal.take_injected,
             on_question=setup.spec.input_policy,
+            heals_stalls=setup.spec.ladder.mends_stalls,
             tool_rights=ToolRights(setup.spec.tool_policy, execution.claim.source),
         )
         runner = NodeRunner(setup.topology, setup.nodes, journal, given, clock, execution.pause)
@@ -153,6 +176,6 @@ class ExecutionRun:
             pause=execution.pause,
             execution_id=execution.execution_id,
             session_id=execution.session_id,
-            max_resurrections=setup.spec.max_resurrections,
+            ladder=setup.spec.ladder,
         )
         return Performer(setting, opening.totals, opening.path)

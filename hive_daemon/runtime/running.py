@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hive_daemon.budgets.rules import Budgets
+from hive_daemon.budgets.written import Unpriced
 from hive_daemon.graph.topology import EVENT_KEY
 from hive_daemon.runtime.event_log import EventLog
 from hive_daemon.runtime.events import LIVE, AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.graph_host import GraphHost
 from hive_daemon.runtime.hub import STOPS
+from hive_daemon.runtime.notices import Notices
 from hive_daemon.runtime.opened_services import open_services
 from hive_daemon.runtime.routing import EventRouter
 from hive_daemon.runtime.runtime_config import Placement
@@ -47,6 +50,7 @@ class Running:
     services: Services
     spawner: EventSpawner
     timers: RuntimeTimers
+    notices: Notices
     webhooks: WebhookServer | None = None
     servers: ToolServers | None = None
 
@@ -169,14 +173,16 @@ async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitS
         await take_over(services)
     runtime.state_manager.attach(services.store.sessions, runtime.agent)
     spawner = EventSpawner(services.clock, runtime.stream_by_lane)
+    notices = Notices(services.store.notices, runtime.event_bus.deliver)
     desk = TimerDesk(
         services=services,
         zone=read_zone(runtime.config.timezone),
         hosts=lambda: runtime.hosts,
-        tell=runtime.event_bus.deliver,
+        tell=notices.tell,
         is_draining=lambda: runtime.is_draining,
     )
-    running = Running(runtime, services, spawner, RuntimeTimers(runtime.agent, desk))
+    timers = RuntimeTimers(runtime.agent, desk)
+    running = Running(runtime, services, spawner, timers, notices)
     token = services.hub.listen(running.heard, runtime.agent, running.wants_live)
     stack.callback(services.hub.unlisten, token)
     names = [host.stream_name(name) for host in runtime.hosts for name in host.specs]
@@ -250,6 +256,11 @@ def _settings(runtime: AgentRuntime) -> ServiceSettings:
     return ServiceSettings(
         state_dir=runtime.directory,
         max_concurrent_executions=config.max_concurrent_executions,
+        interactive_slots=config.interactive_slots,
         mirror=config.mirror,
+        mirror_process=config.mirror_process,
         keep_checkpoints=runtime.checkpoint_config.keep,
+        stall_seconds=config.stall_seconds,
+        budgets=Budgets(allows_unpriced=config.unpriced == Unpriced.ALLOW),
+        zone=read_zone(config.timezone),
     )

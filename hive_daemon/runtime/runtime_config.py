@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hive_daemon.budgets.written import Unpriced, budget_problems
 from hive_daemon.errors import ConfigError
 from hive_daemon.runtime.services import Services
+from hive_daemon.runtime.stall_watch import STALL_SECONDS
 from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.storage.mirror_fold import MirrorMode
 
@@ -18,6 +20,7 @@ _LEAST = {
     "execution_result_max": 0,
     "drain_seconds": 0,
     "recovery_attempts": 1,
+    "stall_seconds": 0,
 }
 
 
@@ -25,14 +28,20 @@ _LEAST = {
 class AgentRuntimeConfig:
     """Limits and addresses of a runtime.
 
-    `max_concurrent_executions` bounds all entry points together. `execution_result_max` and
+    `max_concurrent_executions` bounds all entry points together; `interactive_slots` of them are never taken by timers
+    and events (None: a fifth). `execution_result_max` and
     `execution_result_ttl_seconds` bound the results kept in memory per entry point; older ones are read from the store.
     `cache_ttl` and `batch_interval` are for `runtime.storage`. `webhook_routes` are dicts of source_id, path, methods,
     secret. `drain_seconds` is how long `stop` lets executions end before it puts them away. `recovery_attempts` is how
-    often an execution may run that takes the process down with it. Raises ConfigError with everything that is wrong.
+    often an execution may run that takes the process down with it. A node that gives no sign of life for
+    `stall_seconds` is told of (`node_stalled`), 0: none is. `budgets` are those of the agent (docs/budgets.md), under
+    which a call without a known price is blocked or, with `unpriced: allow`, not. With `mirror_process` the readable
+    files are written by a process of its own, which a daemon has and a short program need not. Raises ConfigError with
+    everything that is wrong.
     """
 
     max_concurrent_executions: int = 100
+    interactive_slots: int | None = None
     cache_ttl: float = 60.0
     batch_interval: float = 0.1
     max_history: int = 1000
@@ -44,7 +53,11 @@ class AgentRuntimeConfig:
     drain_seconds: float = 5.0
     timezone: str = "UTC"
     mirror: MirrorMode = MirrorMode.FULL
+    mirror_process: bool = False
     recovery_attempts: int = 3
+    stall_seconds: float = STALL_SECONDS
+    budgets: list[dict[str, Any]] = field(default_factory=list)
+    unpriced: str = Unpriced.BLOCK
 
     def __post_init__(self) -> None:
         problems = [
@@ -52,9 +65,16 @@ class AgentRuntimeConfig:
             for name, least in _LEAST.items()
             if not getattr(self, name) >= least
         ]
+        kept, total = self.interactive_slots, self.max_concurrent_executions
+        if kept is not None and not 0 <= kept < total:
+            problems.append(f"interactive_slots: {kept!r} must be from 0 to {total - 1}")
         modes = [mode.value for mode in MirrorMode]
         if self.mirror not in modes:
             problems.append(f"mirror: {self.mirror!r} is unknown, use one of {', '.join(modes)}")
+        problems.extend(budget_problems(self.budgets))
+        choices = [choice.value for choice in Unpriced]
+        if self.unpriced not in choices:
+            problems.append(f"unpriced: {self.unpriced!r} is unknown, use {' or '.join(choices)}")
         if problems:
             raise ConfigError(problems, source="AgentRuntimeConfig")
         self.mirror = MirrorMode(self.mirror)

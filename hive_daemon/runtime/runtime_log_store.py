@@ -25,7 +25,7 @@ from hive_daemon.runtime.runtime_log_schemas import (
     totals_of,
 )
 from hive_daemon.storage.chronicle import Chronicle
-from hive_daemon.storage.files import append_line, read_file, replace_file
+from hive_daemon.storage.files import append_line, read_file, read_log, replace_file
 from hive_daemon.storage.mirror_fold import Line
 from hive_daemon.storage.session_logs import DETAILS, SUMMARY, TOOLS, summary_record
 from hive_daemon.storage.session_reader import SessionReader
@@ -122,7 +122,7 @@ class RuntimeLogStore:
         if known is not None:
             return list(_parsed((line.text for line in known[1] if line.file == file), model))
         path = self._file(run_id, file)
-        lines = (read_file(path) or b"").split(b"\n")
+        lines = read_log(path).split(b"\n")
         records = self._own(run_id, list(_parsed(lines, model)))
         return records if records or self._has_directory(run_id) else None
 

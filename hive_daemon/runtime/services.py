@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Protocol
 
+from hive_daemon.budgets.rules import NO_BUDGETS, Budgets
 from hive_daemon.clock import Clock
 from hive_daemon.errors import StorageFull, StorageUnavailable
+from hive_daemon.monitoring.health import USUAL, Thresholds
+from hive_daemon.runtime.budget_desk import BudgetDesk
 from hive_daemon.runtime.dispatcher import Dispatcher
 from hive_daemon.runtime.hub import Hub, Mirror
+from hive_daemon.runtime.stall_watch import STALL_SECONDS, StallWatch
 from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.storage.ports import Store
 from hive_daemon.tasks import Scope
@@ -26,12 +31,32 @@ ATTEMPTS_CEILING = 100
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """How the shared parts are set up."""
+    """How the shared parts are set up.
+
+    `interactive_slots` of `max_concurrent_executions` are never taken by timers and events; None is a fifth. A
+    node that is silent for `stall_seconds` is told of, 0: none is. `health` says when an execution does not get on.
+    `budgets` hold for all agents, in windows of `zone`. With `mirror_process` the readable files are written by a process
+    of its own, and not by a thread.
+    """
 
     state_dir: Path
     max_concurrent_executions: int = 100
+    interactive_slots: int | None = None
     mirror: MirrorMode = MirrorMode.FULL
+    mirror_process: bool = False
     keep_checkpoints: int = 5
+    stall_seconds: float = STALL_SECONDS
+    budgets: Budgets = NO_BUDGETS
+    zone: tzinfo = UTC
+    health: Thresholds = USUAL
+
+    @property
+    def background_slots(self) -> int:
+        """How many executions may run that timers and events began: at least one."""
+        total, kept = self.max_concurrent_executions, self.interactive_slots
+        if kept is None:
+            kept = max(1, total // 5)
+        return max(1, total - kept)
 
 
 class Work(Protocol):
@@ -54,6 +79,8 @@ class Services:
     clock: Clock
     node: str
     scope: Scope
+    stalls: StallWatch
+    budgets: BudgetDesk
 
 
 async def take_over(services: Services) -> None:
@@ -65,10 +92,11 @@ async def take_over(services: Services) -> None:
 
 
 def begin_work(services: Services) -> None:
-    """Begin to claim, to look again every minute for what nobody owns, and to mend the readable files."""
+    """Begin to claim, to look for what nobody owns and what stalls, and to mend the readable files."""
     services.dispatcher.start()
     services.scope.spawn("sweep", _keep_sweeping(services))
     services.scope.spawn("mirror catch-up", services.catch_up.run())
+    services.scope.spawn("stall watch", services.stalls.run())
 
 
 async def _keep_sweeping(services: Services) -> None:

@@ -1,7 +1,8 @@
 """The stall watch: it tells when a node of a running execution has given no sign of life for a while.
 
 One task for the process, which sleeps until the first silence could be long enough. It only tells: `node_stalled`,
-durable, once for each silence; nothing is stopped, and the execution counts as no more active for it. Silence that has
+durable, once for each silence; nothing is stopped (but for a node whose entry point has a ladder that mends stalls,
+which is cut off), and the execution counts as no more active for it. Silence that has
 a reason is none: waiting for a person, a pause before a further try, a tool call within its time, a store that cannot
 be written.
 """
@@ -81,3 +82,5 @@ class StallWatch:
             logger.warning(
                 "that a node stalls could not be told", extra={**told, "error": str(error)}
             )
+        if pulse.cut is not None and pulse.is_told:
+            pulse.cut()

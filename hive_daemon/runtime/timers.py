@@ -12,6 +12,7 @@ from typing import Any
 
 from hive_daemon.clock import iso_z
 from hive_daemon.errors import (
+    BudgetExceeded,
     Busy,
     Draining,
     HiveError,
@@ -21,6 +22,7 @@ from hive_daemon.errors import (
     TimerNotFound,
 )
 from hive_daemon.graph.topology import EVENT_KEY
+from hive_daemon.runtime.budget_desk import HOLDS_TIMERS
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
@@ -203,6 +205,8 @@ class RuntimeTimers:
             return
         session = await own_session(self._desk.services.store, stream)
         verdict = self._decide(due, place, session.is_waiting)
+        if isinstance(verdict, Admit):
+            verdict = await self._held(stream) or verdict
         if isinstance(verdict, TimerSkip):
             await self._skip(due, stream, verdict)
             return
@@ -215,6 +219,13 @@ class RuntimeTimers:
         except HiveError as error:
             # It would fail the same way every time: the instant is settled, with the reason.
             await self._skip(due, stream, _refused(error))
+
+    async def _held(self, stream: ExecutionStream) -> TimerSkip | None:
+        """Say whether a budget is spent that holds the timers under it."""
+        setup = stream.setup
+        budgets = self._desk.services.budgets
+        held = await budgets.refusal(setup.spender(), setup.budgets, HOLDS_TIMERS)
+        return None if held is None else _refused(held)
 
     def _decide(self, due: Due, place: TimerPlace, waiting: bool) -> Admit | TimerSkip:
         timer, stream = due.timer, place.stream
@@ -342,6 +353,8 @@ def _refused(error: HiveError) -> TimerSkip:
     """Say why an instant starts nothing: a queue that takes no more is no failure of the timer."""
     if isinstance(error, Draining):
         return TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the daemon is draining")
+    if isinstance(error, BudgetExceeded):
+        return TimerSkip(TimerOutcome.HELD_BUDGET, str(error))
     if isinstance(error, Busy | Refused):
         return TimerSkip(TimerOutcome.SKIPPED_OVERLAP, str(error))
     return TimerSkip(TimerOutcome.FAILED, str(error))

@@ -88,7 +88,9 @@ class MirrorCatchUp:
             after_seq, is_doubtful = 0, True
         while after_seq < last:
             events = await self._store.executions.history(EventFilter(after_seq=after_seq))
-            if not await self._rebuild_all({e.session_id for e in events}, force=is_doubtful):
+            if not await self._rebuild_all(
+                {e.session_id for e in events} - {""}, force=is_doubtful
+            ):
                 return False
             after_seq = events[-1].seq if events else last
             self._mirror.caught_up(after_seq)

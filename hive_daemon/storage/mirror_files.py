@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 
-from hive_daemon.storage.files import read_file
+from hive_daemon.storage.files import LOG_BYTES, read_file, rotate
 from hive_daemon.storage.session_state import SESSIONS
 
 logger = logging.getLogger(__name__)
@@ -192,6 +192,12 @@ class Files:
             lines = b"\n" + lines if is_torn else lines
         else:
             self._open.move_to_end(key)
+        if 0 < os.fstat(fd).st_size > LOG_BYTES - len(lines):
+            os.close(self._open.pop(key))
+            where, name = self._locate(place, path)
+            rotate(name, where)
+            fd, _ = _open_log(where, name, key)
+            self._keep(key, fd)
         try:
             _write(fd, lines)
         except OSError:

@@ -30,6 +30,9 @@ NODE_COMPLETED = "node_completed"
 TOOL_CALL_COMPLETED = "tool_call_completed"
 EDGE_TRAVERSED = "edge_traversed"
 
+SHOWN_EVENTS = frozenset({NODE_COMPLETED, TOOL_CALL_COMPLETED, EDGE_TRAVERSED})
+"""The events of which the files show more than their number."""
+
 
 class MirrorMode(StrEnum):
     """How much is mirrored: everything, only `state.json`, nothing."""

@@ -9,6 +9,7 @@ import orjson
 
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.chronicle import Chronicle
+from hive_daemon.storage.files import LOG_BYTES, log_names
 from hive_daemon.storage.mirror_files import Change, Files, Place, session_place
 from hive_daemon.storage.mirror_fold import Line, MirrorMeta, MirrorMode, SessionRecord
 from hive_daemon.storage.session_logs import DETAILS, SUMMARY, TOOLS, summary_json
@@ -102,7 +103,8 @@ class Pages:
         if self._files.create(place, change.documents):
             return
         if self._is_full:
-            gone = {DETAILS, TOOLS, SUMMARY} - set(change.documents)
+            logs = {*log_names(DETAILS), *log_names(TOOLS), SUMMARY}
+            gone = logs - set(change.documents)
             change.gone = sorted(gone | self._strangers(place, change.documents))
         self._files.update(place, change)
         self._files.release(place)
@@ -147,8 +149,15 @@ class Pages:
 
 
 def _logs(lines: Iterable[Line]) -> dict[str, bytes]:
-    """Return whole logs, in order of the events."""
-    logs: dict[str, list[bytes]] = {}
+    """Return the files of whole logs, in order of the events: as many, and as large, as if the logs had grown."""
+    logs: dict[str, list[bytearray]] = {}
     for line in sorted(lines, key=lambda line: line.seq):
-        logs.setdefault(line.file, []).append(line.text)
-    return {file: b"".join(texts) for file, texts in logs.items()}
+        parts = logs.setdefault(line.file, [bytearray()])
+        if parts[-1] and len(parts[-1]) > LOG_BYTES - len(line.text):
+            parts.append(bytearray())
+        parts[-1] += line.text
+    return {
+        name: bytes(part)
+        for file, parts in logs.items()
+        for name, part in zip(log_names(file), reversed(parts), strict=False)
+    }

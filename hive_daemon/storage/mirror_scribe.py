@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterable
 
 from hive_daemon.clock import Clock
 from hive_daemon.ids import session_of
@@ -24,8 +22,9 @@ from hive_daemon.storage.mirror_fold import (
     fold_events,
     fold_step,
 )
+from hive_daemon.storage.mirror_items import Lag, Offered, Rebuilt
 from hive_daemon.storage.mirror_pages import Live, Pages, place_of
-from hive_daemon.storage.values import ExecutionRow, StepCommit, StoredEvent
+from hive_daemon.storage.values import ExecutionRow
 
 logger = logging.getLogger(__name__)
 
@@ -40,22 +39,6 @@ MOST_LAGGING = 10_000
 COMPLAINT_SECONDS = 60.0
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-
-
-class Rebuilt(StrEnum):
-    """What became of a rebuilding: done, the rows were older than what was offered, or the disk failed."""
-
-    DONE = "done"
-    STALE = "stale"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """What is not on disk: these executions, and whatever came after the event `after_seq`, if it is set."""
-
-    executions: tuple[str, ...] = ()
-    after_seq: int | None = None
 
 
 class Scribe:
@@ -115,22 +98,22 @@ class Scribe:
         self._follow(live)
         self._owed[meta.execution_id] = live
 
-    def take(
-        self, execution_id: str, step: StepCommit | None, events: Sequence[StoredEvent], at: float
-    ) -> None:
-        """Take in what was committed at wall second `at`; what does not follow on what is known makes it lag."""
-        first, last = (events[0].seq, events[-1].seq) if events else (self._newest + 1, 0)
-        self._newest = max(self._newest, last)
+    def take(self, offered: Offered) -> None:
+        """Take in what was committed; what does not follow on what is known makes the execution lag."""
+        execution_id, step = offered.execution_id, offered.step
+        first = offered.first or self._newest + 1
+        self._newest = max(self._newest, offered.last)
         live = self._live.get(execution_id)
         if live is None or step is None or step.seq > live.chronicle.seq + 1:
             self._lose(execution_id, first)
-            self._note_seen(execution_id, step.seq if step else 0, last)
+            self._note_seen(execution_id, step.seq if step else 0, offered.last)
             return
         if not live.lines:
             live.logs_due = self._clock.monotonic() + LOG_SECONDS
         try:
-            live.add(fold_events(live.chronicle, events))
-            fold_step(live.chronicle, step, at)
+            live.add(fold_events(live.chronicle, offered.events))
+            live.chronicle.event_seq = max(live.chronicle.event_seq, offered.last)
+            fold_step(live.chronicle, step, offered.at)
         except _UNREADABLE as error:
             self._give_up(execution_id, error)
             return

@@ -6,12 +6,23 @@ store's clock. The contract test suite holds each back end to the docstrings her
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.timer_values import Occurrence, TimerFire, TimerRow, TimerSpec
+from hive_daemon.storage.admission import Depth, Explained, Queued, QueueFilter
+from hive_daemon.storage.budget_ledger import BudgetLedger
+from hive_daemon.storage.event_values import Notice
+from hive_daemon.storage.incident_book import IncidentBook
+from hive_daemon.storage.timer_values import (
+    EVERYTHING,
+    Occurrence,
+    Span,
+    TimerFire,
+    TimerRow,
+    TimerSpec,
+)
 from hive_daemon.storage.values import (
     Beat,
     CheckpointRow,
@@ -33,6 +44,8 @@ from hive_daemon.storage.values import (
 )
 from hive_daemon.storage.webhook_deliveries import DeliveryLedger
 
+KEPT_NOTICES = 10_000
+
 
 class ExecutionQueue(Protocol):
     """What was accepted and has not run yet."""
@@ -41,14 +54,20 @@ class ExecutionQueue(Protocol):
         """Accept a trigger; durable on return.
 
         Laws: one execution per (namespace, key) within its window, the first id for all; ids of a session count up
-        and none is given twice; what it replaces is cancelled in the same moment, what is not there is not missed.
-        Raises IdempotencyConflict, AlreadyRegistered if a new session's id is taken, SessionNotFound if there is
-        none to continue, StorageFull, StorageUnavailable.
+        and none is given twice; what it replaces is cancelled in the same moment, what is not there is not missed;
+        its admission is decided in the same moment, in the order dedupe, rate, debounce or batch, throttle,
+        concurrency, and one that is refused leaves nothing behind and has used up no rate. What replaces the open
+        executions of its group goes on in the session of the newest of them, also if it names a new one (see
+        `Claim.carry_from`); what joins a session neither gives way nor is taken over.
+        Raises IdempotencyConflict, Busy, QueueFull, RateLimited, AlreadyRegistered if a new session's id is taken,
+        SessionNotFound if there is none to continue, StorageFull, StorageUnavailable.
         """
 
     async def claim(self, node: str, limits: Limits) -> list[Claim]:
-        """Hand out queued executions: by priority, then age, within the limits.
+        """Hand out queued executions that are due and have not waited too long, within the limits.
 
+        Order: within a lane first what was moved to the front, then by priority, then the keys in turn (the cursor is
+        the last key served, and survives a restart), then age; between the heads of the lanes by priority, then age.
         Laws: running ≤ each limit always, over everything this store knows; at most one running execution writes a
         session; one that took the process down twice runs only while no other such one does. If the caller is
         cancelled before it has the answer, what was claimed for it is released.
@@ -61,6 +80,45 @@ class ExecutionQueue(Protocol):
         """Queue an execution again that is paused, waiting or interrupted, with a new `state` if one is given.
 
         An order to cancel that it outlived is forgotten. Raises IllegalMove, ExecutionNotFound.
+        """
+
+    async def listing(self, wanted: QueueFilter) -> list[Queued]:
+        """Return what is queued, lane by lane, in the order of claiming within each, at most MAX_PAGE.
+
+        The order is that in which it would be claimed if slots became free one by one and nothing else held it; what is
+        not due comes last, by when it is. `offset` counts over all that match.
+        """
+
+    async def names(self, lane: str) -> list[str]:
+        """Return which executions of a lane are queued, all of them, oldest first."""
+
+    async def depths(self) -> list[Depth]:
+        """Return how much waits in each lane that has anything queued, by the name of the lane."""
+
+    async def explain(self, execution_id: str, limits: Limits) -> Explained:
+        """Say why a queued execution waits, given the limits that `claim` is called with, all lanes named.
+
+        Raises ExecutionNotFound, IllegalMove for one that is not queued.
+        """
+
+    async def to_front(self, execution_id: str) -> None:
+        """Let a queued execution be the next one claimed of its lane; what holds it besides its turn still does.
+
+        Raises ExecutionNotFound, IllegalMove for one that is not queued.
+        """
+
+    async def next_due(self, lanes: Collection[str]) -> float | None:
+        """Return when the next execution of these lanes that is held back becomes due, or has waited too long.
+
+        None if there is none. What is due already and was looked at by a `claim` is not counted; a time that has passed
+        says that a `claim` or an `expire` is owed.
+        """
+
+    async def expire(self) -> list[str]:
+        """Cancel what has waited longer than it may, in every lane; answer the executions.
+
+        It has not run and never will: `claim` passes it over from its time on. It becomes cancelled with the error code
+        `queue_timeout`, and is told of like any cancelled queued execution. What began once does not expire.
         """
 
 
@@ -91,21 +149,26 @@ class ControlInbox(Protocol):
     async def inject(self, session_id: str, node_id: str, content: str, key: str = "") -> Injected:
         """Say something to a node of a session; an execution that waits at that node is queued again.
 
-        One that is about to wait there is too, if it parks without having used what was said since it was claimed.
-        The same non-empty `key` is taken once. Raises SessionNotFound.
+        It may wait at several nodes: each is heard. An empty `node_id` is for whichever asks a question first. One that
+        is about to wait there is queued too, if it parks without having used what was said since it was claimed. The
+        same non-empty `key` is taken once. Raises SessionNotFound.
         """
 
 
 class ExecutionStore(Protocol):
     """The executions and everything they made durable."""
 
-    def commit(self, fence: Fence, step: StepCommit) -> Awaitable[None]:
+    def commit(self, fence: Fence, step: StepCommit) -> Awaitable[tuple[Submitted | None, ...]]:
         """THE write. Laws: atomic; the same (fence, seq) again is a success without effect; steps sent one after
-        the other, without awaiting, are written in that order.
+        the other, without awaiting, are written in that order; what it cancels is marked or ended like by
+        `ControlInbox.cancel`, in the same moment.
 
+        Answers what became of each submission that it spawns, None for one that was refused and left its
+        `refusal_event` instead: that event follows those of the step and is told of with them. Empty for a step that
+        was written before.
         Raises Fenced if somebody else holds the execution, it is not running or the step is not the next one;
         StateConflict if a shared key has another version than expected; IllegalMove if what runs cannot end that way;
-        for what it spawns, whatever `submit` raises.
+        for what it spawns, whatever `submit` raises, except for a refusal that has its event.
         """
 
     async def load(self, execution_id: str) -> ExecutionRow:
@@ -125,6 +188,16 @@ class ExecutionStore(Protocol):
 
     async def stats(self) -> StoreStats:
         """Return the figures of the store."""
+
+
+class NoticeBoard(Protocol):
+    """Durable events of no execution."""
+
+    def post(self, notice: Notice) -> Awaitable[None]:
+        """Number a notice among all events; durable once awaited, told like any commit.
+
+        The newest KEPT_NOTICES are kept. Raises StorageFull, StorageUnavailable.
+        """
 
 
 class SessionRecords(Protocol):
@@ -158,28 +231,47 @@ class TimerLease(Protocol):
     async def sync(self, agent: str, specs: Sequence[TimerSpec]) -> list[TimerRow]:
         """Make the agent's timers known and answer what the ledger knows of them.
 
-        A changed signature starts a new phase; a timer no longer named keeps its history but is not answered.
+        A changed signature starts a new phase; a timer no longer named keeps its history but is not answered. What is
+        written of a timer (paused or not, how many remain) takes effect when it is first seen, when its signature
+        changed, and when itself was changed; a person's word since then holds otherwise.
         """
 
     async def fire(self, fire: TimerFire) -> Submitted | None:
         """Settle one due instant, and submit its execution in the same moment.
 
-        None for a skip, and for an instant that was settled before. Raises TimerNotFound, and whatever `submit` raises:
-        then the instant is not settled.
+        Laws: an instant has one row, and fires once, whatever is asked; a paused timer fires nothing, its row says so;
+        each fire takes one of what remains, in the same commit, and nothing fires when none does. None for whatever
+        started nothing. Raises TimerNotFound, and whatever `submit` raises: then the instant is not settled.
+        """
+
+    async def account(self, timer_ids: Sequence[str]) -> list[TimerRow]:
+        """Note how the executions of these timers ended, and pause the timer that failed too often in a row.
+
+        Laws: each end counts once, in order, a success begins the count anew, a cancellation does not count; an instant
+        for which nothing could be started is a failure too. `fire` counts and pauses so as well, before it fires.
+        Answers each timer that was paused so, once.
         """
 
     async def set_paused(
-        self, timer_ids: Sequence[str], paused: bool, *, by: str = "", note: str = ""
+        self,
+        timer_ids: Sequence[str],
+        paused: bool,
+        *,
+        by: str = "",
+        note: str = "",
+        until: float | None = None,
     ) -> None:
-        """Pause or resume timers, all or none; it holds until the opposite is said, over restarts.
+        """Pause or resume timers, all or none; it holds until the opposite is said, or until `until`, over restarts.
 
-        Raises TimerNotFound.
+        Resuming begins the count of failures anew. Raises TimerNotFound.
         """
 
     async def rows(self, agent: str | None = None) -> list[TimerRow]:
         """Return what the ledger knows of the timers."""
 
-    async def occurrences(self, timer_id: str, limit: int = 50) -> list[Occurrence]:
+    async def occurrences(
+        self, timer_id: str, limit: int = 50, span: Span = EVERYTHING
+    ) -> list[Occurrence]:
         """Return the last due instants of a timer, newest first; the last KEPT_OCCURRENCES at least are known."""
 
 
@@ -223,3 +315,6 @@ class Store:
     timers: TimerLease
     blobs: BlobStore
     deliveries: DeliveryLedger
+    budgets: BudgetLedger
+    notices: NoticeBoard
+    incidents: IncidentBook

@@ -71,6 +71,7 @@ class TimerOutcome(StrEnum):
     SKIPPED_PAUSED = "skipped_paused"
     SKIPPED_IDLE = "skipped_idle"
     SKIPPED_OVERLAP = "skipped_overlap"
+    HELD_BUDGET = "held_budget"
     MISSED = "missed"
     FAILED = "failed"
 

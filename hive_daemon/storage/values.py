@@ -10,15 +10,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hive_daemon.status import ExecutionStatus
+from hive_daemon.storage.admission import Admission
+from hive_daemon.storage.event_values import CancelOrder
+from hive_daemon.storage.event_values import EventRecord as EventRecord
+from hive_daemon.storage.event_values import StoredEvent as StoredEvent
 
 MAX_PAGE = 500
+BACKGROUND = frozenset({"timer", "event"})
+"""The sources of what nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dedupe:
     """Makes a submission idempotent: the same key in the same namespace is the same execution for a while.
 
-    The same key with another `body_hash` is a conflict.
+    The same key with another `body_hash` is a conflict, unless one of the two is empty.
     """
 
     namespace: str
@@ -33,7 +39,14 @@ class Submission:
 
     `session_id` names a new session (`is_new_session`) or one to continue; a joined execution lives in the session
     without being its writer. `replaces` are executions whose cancellation is ordered in the same moment. `state` is the
-    session state handed in by the caller, if any; `trace_id` names the trace it belongs to.
+    session state handed in by the caller, if any; `trace_id` names the trace it belongs to, `trace_parent` the span in
+    it that asked, if any. `admission` are the rules
+    it is taken in under; None lets it wait without a bound. `dedupe` is the key of whoever sent it, `once` that of its
+    entry point: either makes it the same as one before, and both name that one from then on.
+
+    `refusal_event` is for what a commit spawns: if its admission refuses it (Busy, QueueFull, RateLimited), the commit
+    stands, and the execution that spawns has this event instead, with `reason` and `code` added to its data. Without
+    one the refusal fails the commit.
     """
 
     agent: str
@@ -49,9 +62,20 @@ class Submission:
     priority: int = 0
     causation: tuple[str, ...] = ()
     dedupe: Dedupe | None = None
+    once: Dedupe | None = None
     replaces: tuple[str, ...] = ()
     state: bytes | None = None
     trace_id: str = ""
+    trace_parent: str = ""
+    admission: Admission | None = None
+    refusal_event: EventRecord | None = None
+
+    @property
+    def keys(self) -> tuple[Dedupe, ...]:
+        """The keys that make it the same as one before."""
+        if self.once is None:
+            return () if self.dedupe is None else (self.dedupe,)
+        return (self.once,) if self.dedupe is None else (self.dedupe, self.once)
 
     @property
     def lane(self) -> str:
@@ -61,11 +85,18 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a submission; `created` is False for a repeated key."""
+    """What became of a submission; `created` is False for a repeated key and for what another execution took in.
+
+    `coalesced` says that a held execution took it in. `replaced` are the executions that were ordered to give way.
+    `due_at` is when it may begin at the earliest, None for at once.
+    """
 
     execution_id: str
     session_id: str
     created: bool
+    coalesced: bool = False
+    replaced: tuple[str, ...] = ()
+    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +132,12 @@ class Claim:
 
     `seq` and `event_seq` are the last step and the last event committed; `attempts` counts the claims since a node was
     last finished (a checkpoint other than NODE_START), this one included; releases and interruptions do not count.
-    `was` is the status before it was queued again, None for a fresh one; only then is `inbox` left empty.
+    `was` is the status before it was queued again, None for a fresh one; only then is `inbox` left empty. `key` names
+    its group within the lane.
+
+    `carry_from` is set where the store made a continuation of it (interrupt, rollback): it begins with the memory that
+    the session's last main execution up to this ordinal left (0: with none), whatever its `state` says of carrying.
+    None: as its `state` says.
     """
 
     execution_id: str
@@ -127,6 +163,8 @@ class Claim:
     was: ExecutionStatus | None = None
     restore: Restore | None = None
     inbox: tuple[InboxItem, ...] = ()
+    key: str = ""
+    carry_from: int | None = None
 
     @property
     def lane(self) -> str:
@@ -136,40 +174,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many executions may run: over the whole store, per agent, per lane. A lane not named is not claimed."""
+    """How many executions may run: over the whole store, per agent, per lane. A lane not named is not claimed.
+
+    `groups` bounds each key of a lane, the empty one included; `background` bounds what timers and events began (the
+    sources in BACKGROUND), over the whole store.
+    """
 
     total: int
     lanes: Mapping[str, int]
     agents: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """A durable event of an execution, before the store numbered it. `data` is a JSON object."""
-
-    type: str
-    node_id: str | None
-    timestamp: float
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A durable event with its place: `seq` over the whole store, `execution_seq` dense in its execution."""
-
-    seq: int
-    execution_seq: int
-    type: str
-    timestamp: float
-    agent: str
-    graph_id: str
-    stream_id: str
-    node_id: str | None
-    execution_id: str
-    session_id: str
-    correlation_id: str
-    causation: tuple[str, ...]
-    data: bytes
+    groups: Mapping[str, int] = field(default_factory=dict)
+    background: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +223,7 @@ class Checkpoint:
 class Ending:
     """The status that a commit gives an execution, and why.
 
-    `waiting` is a JSON object for a person to see: kind, node_id, question, options.
+    `waiting` is a JSON object for a person to see, as `storage.waiting` writes it.
     """
 
     status: ExecutionStatus
@@ -223,8 +238,8 @@ class StepCommit:
     """Everything that one step makes durable, at once or not at all.
 
     `seq` is the last one plus one. `records` are session records to set (None deletes); `taken` are the inbox items
-    that this step has used; `spawn` are the executions that its events started. `keep` asks to prune all but that many
-    of the newest checkpoints.
+    that this step has used; `spawn` are the executions that its events started, `cancels` what they cancelled. `keep`
+    asks to prune all but that many of the newest checkpoints.
     """
 
     seq: int
@@ -234,6 +249,7 @@ class StepCommit:
     records: Mapping[str, bytes | None] = field(default_factory=dict)
     state: tuple[StateWrite, ...] = ()
     spawn: tuple[Submission, ...] = ()
+    cancels: tuple[CancelOrder, ...] = ()
     taken: tuple[int, ...] = ()
     ending: Ending | None = None
     steps: int | None = None
@@ -242,7 +258,10 @@ class StepCommit:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRow:
-    """One execution as it stands; `state` is what its submission carried, or what it was queued again with."""
+    """One execution as it stands; `state` is what its submission carried, or what it was queued again with.
+
+    `key`, `due_at` and `carry_from` are those of Queued and Claim.
+    """
 
     n: int
     execution_id: str
@@ -273,6 +292,10 @@ class ExecutionRow:
     cancel_reason: str | None
     trace_id: str
     state: bytes | None = None
+    key: str = ""
+    due_at: float | None = None
+    carry_from: int | None = None
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from hive_daemon.clock import Clock
 from hive_daemon.tasks import Scope
+from hive_daemon.observability.trace_context import current_parent
 from hive_daemon.tools.mcp_config import McpServer, McpTransport
 from hive_daemon.tools.mcp_launch import address_of, launch_of
 from hive_daemon.tools.mcp_process import MOST_LINE_BYTES, ServerProcess
@@ -48,6 +49,9 @@ MOST_TOOLS = 1000
 
 CALL_KEY = "hive/idempotency_key"
 """Under this name a server is told, in `_meta`, which call it is: the same when the call is made again."""
+
+TRACE_KEY = "traceparent"
+"""Under this name it is told, in `_meta`, which trace the call belongs to. Source: OpenTelemetry, conventions for MCP."""
 
 for _name in ("mcp", "client", "httpx2", "httpcore2"):
     # At INFO the SDK tells addresses and session ids.
@@ -115,7 +119,12 @@ class Connection:
 
         Raises ServerUnavailable when the connection broke, ServerRefused for an error instead of an answer.
         """
-        meta: Any = {CALL_KEY: call_key} if call_key else None
+        parent = current_parent()
+        told = {
+            **({CALL_KEY: call_key} if call_key else {}),
+            **({TRACE_KEY: str(parent)} if parent is not None else {}),
+        }
+        meta: Any = told or None
         try:
             return _answer(await self._open_client.call_tool(name, inputs, meta=meta))
         except MCPError as error:

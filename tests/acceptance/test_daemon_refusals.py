@@ -190,7 +190,7 @@ WRONG = {
     "timer that never fires": (
         "agents:\n- path: {agent}\n  entry_points:\n    tick:\n      trigger_type: timer\n",
         "agents[0].entry_points.tick.trigger_config: "
-        "a timer needs one of cron, interval_minutes and every",
+        "a timer needs one of cron, crons, interval_minutes, every and at",
         4,
     ),
     "unknown event": (

@@ -257,7 +257,7 @@ UNSOUND: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
             ),
         },
         [
-            "entry point 'never': trigger_config: a timer needs one of cron, interval_minutes and every",
+            "entry point 'never': trigger_config: a timer needs one of cron, crons, interval_minutes, every and at",
             'entry point \'odd\': trigger_config.cron: "61 * * * *": minute "61" is out of range, it goes from 0 to 59',
             "entry point 'backward': trigger_config.interval_minutes: must be greater than 0, not -5",
             "entry point 'nowhere': trigger_config.timezone: \"Mars/Olympus\" is not a time zone, write a name such as "

@@ -96,7 +96,11 @@ async def measure_runtime(
         three_nodes(),
         Goal(id="bench", name="Bench"),
         directory,
-        config=AgentRuntimeConfig(mirror=MirrorMode(mirror), max_concurrent_executions=in_flight),
+        config=AgentRuntimeConfig(
+            mirror=MirrorMode(mirror.partition(":")[0]),
+            mirror_process=mirror.endswith(":process"),
+            max_concurrent_executions=in_flight,
+        ),
     )
     runtime.register_entry_point(EntryPointSpec(id="api", max_concurrent=max(2, in_flight)))
     await runtime.start()
@@ -134,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(dir=chosen.directory) as name:
             limit = measure_limit(Path(name), in_flight, chosen.seconds / 2)
             for mirror in chosen.mirror.split(","):
-                state = Path(name) / mirror
+                state = Path(name) / mirror.replace(":", "-")
                 work = measure_runtime(state, in_flight, chosen.seconds, mirror, profile)
                 print(run_on(chosen.loop, work).line(in_flight, limit), f"  {mirror}")
     if profile is not None:

@@ -26,6 +26,7 @@ Json = dict[str, Any]
 VERSION = "0.1.0"
 SESSION = "session_20260302_090000_1a2b3c4d"
 MOMENT = "2026-03-02T09:00:00.000000Z"
+LOCAL = "2026-03-02T09:00:00+00:00"
 
 
 NO_CALLS: Json = {
@@ -89,14 +90,21 @@ def timer(id: str = "ops/report", **changes: Any) -> Json:
         "agent": id.partition("/")[0],
         "entry_point": id.partition("/")[2],
         "schedule": "every 5m",
+        "zone": "UTC",
         "next_at": MOMENT,
+        "next_local": LOCAL,
         "last_at": MOMENT,
+        "last_local": LOCAL,
         "last_outcome": "fired",
         "last_reason": None,
+        "last_execution_id": SESSION,
         "paused": None,
         "fired": 3,
         "skipped": 1,
         "missed": 0,
+        "failures": 0,
+        "remaining": None,
+        "note": "",
         **changes,
     }
 
@@ -637,7 +645,8 @@ def _set_timers(control: ControlServer, asked: Asked, paused: Json | None) -> tu
 
 def _pause(control: ControlServer, asked: Asked, names: dict[str, str]) -> tuple[int, Json]:
     note = (asked.body or {}).get("note", "")
-    return _set_timers(control, asked, {"by": "uid:1000", "at": MOMENT, "note": note})
+    paused = {"by": "uid:1000", "at": MOMENT, "until": None, "note": note}
+    return _set_timers(control, asked, paused)
 
 
 _ROUTES: dict[Route, Callable[[ControlServer, Asked, dict[str, str]], tuple[int, Json]]] = {

@@ -166,8 +166,12 @@ async def services_at(
     path: Path, clock: Clock, config: AgentRuntimeConfig | None = None
 ) -> AsyncIterator[tuple[Services, Placement]]:
     """Services that go by a clock of the test's own, and a place for one agent among them."""
-    most = (config or AgentRuntimeConfig()).max_concurrent_executions
-    settings = ServiceSettings(state_dir=path, max_concurrent_executions=most)
+    config = config or AgentRuntimeConfig()
+    settings = ServiceSettings(
+        state_dir=path,
+        max_concurrent_executions=config.max_concurrent_executions,
+        stall_seconds=config.stall_seconds,
+    )
     async with open_services(settings, clock) as services:
         placement = Placement(services, "agent", path / "agents" / "agent", WebhookServer(None))
         begin_work(services)

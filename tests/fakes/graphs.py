@@ -8,6 +8,7 @@ from typing import Any
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.graph.edge import EdgeSpec, GraphSpec
 from hive_daemon.graph.goal import Goal
+from hive_daemon.graph.healing import read_ladder
 from hive_daemon.graph.journal import LocalJournal, Move, Totals
 from hive_daemon.graph.memory import ROOT
 from hive_daemon.graph.node import NodeContext, NodeResult, NodeSpec
@@ -207,6 +208,7 @@ class Stage:
     shared: Any = field(default_factory=NothingShared)
     llm: Any = field(default_factory=UnconfiguredProvider)
     max_resurrections: int = 0
+    heal: tuple[str, ...] = ()
     pause: asyncio.Event = field(default_factory=asyncio.Event)
     registered: dict[str, Any] = field(default_factory=dict)
     goal: Goal = field(default_factory=lambda: GOAL)
@@ -232,7 +234,7 @@ class Stage:
             self.pause,
             execution_id="x",
             session_id="s",
-            max_resurrections=self.max_resurrections,
+            ladder=read_ladder(self.heal, self.max_resurrections),
         )
         return Performer(setting, totals or Totals(), path if path is not None else [])
 

@@ -90,6 +90,13 @@ def call_key(context: Context[Any, Any]) -> str:
 
 
 @server.tool()
+def trace(context: Context[Any, Any]) -> str:
+    """Say which trace it belongs to."""
+    meta: Any = context.request_context.meta or {}
+    return str(meta.get("traceparent", ""))
+
+
+@server.tool()
 async def grow(context: Context[Any, Any]) -> str:
     """Offer a further tool from now on."""
     server.add_tool(echo, name="grown", description="Came later.")

@@ -203,7 +203,7 @@ async def test_a_missing_key_is_a_failed_result_that_names_the_variable(load, tm
     result = await runner.run({})
     assert (result.success, runner.is_running) == (False, False)
     assert result.error == (
-        "the model 'anthropic/claude-sonnet-4-20250514' needs a key: set ANTHROPIC_API_KEY"
+        "the model 'anthropic/claude-sonnet-4-20250514' needs a key, set ANTHROPIC_API_KEY"
     )
     assert runner.validate().missing_credentials == ["ANTHROPIC_API_KEY"]
 

@@ -296,7 +296,7 @@ def test_a_key_starts_it_once(server, hive):
     _, first, _ = hive("trigger", "triage", "--idempotency-key", "k1")
     _, second, err = hive("trigger", "triage", "--idempotency-key", "k1")
     assert first == second
-    assert err == "the idempotency key is known: this is the execution that it started\n"
+    assert err.startswith("duplicate: this is the execution that the first one started, ")
 
 
 def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_key(server, hive):

@@ -63,6 +63,8 @@ async def test_a_trigger_is_accepted_and_runs(host, client):
         "entry_point": "ops/triage",
         "status": "queued",
         "created": True,
+        "outcome": "queued",
+        "due_at": None,
     }
     execution = await settled(client, name)
     assert execution["status"] == "completed"
@@ -302,6 +304,9 @@ async def test_answering_a_question_goes_on_as_the_same_execution(client):
         "node_id": "ask",
         "question": "May I go on?",
         "options": [],
+        "nodes": [
+            {"kind": "input", "node_id": "ask", "question": "May I go on?", "options": []},
+        ],
     }
     answer = await client.post(f"/v1/sessions/{name}/input", {"text": "yes"}, key="k")
     assert (answer.status, answer.json["execution_id"], answer.json["created"]) == (202, name, True)
@@ -622,7 +627,15 @@ async def test_health_needs_no_store_and_ready_does(host, client):
     ready = (await client.get("/v1/ready")).json
     assert ready["status"] == "ready"
     assert ready["checks"]["store"] == {"ok": True, "detail": "writable"}
-    assert set(ready["checks"]) == {"store", "dispatcher", "events", "control", "http", "agents"}
+    assert set(ready["checks"]) == {
+        "store",
+        "dispatcher",
+        "events",
+        "timers",
+        "control",
+        "http",
+        "agents",
+    }
 
 
 async def test_a_daemon_whose_dispatcher_has_died_is_failing(host, client):

@@ -9,10 +9,12 @@ import pytest
 
 from hive_daemon.control.table import ENDPOINTS
 from hive_daemon.control.wire import Route
+from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.tools.mcp_values import ServerState, ServerView, ToolView
+from tests.conformance.test_incident_books import SEEN
 from tests.fakes.clerk import add_clerk
 from tests.fakes.control_client import Client
-from tests.fakes.control_host import running_host
+from tests.fakes.control_host import chain, node, running_host
 
 API = (Path(__file__).parent.parent.parent / "docs" / "control-api.md").read_text()
 
@@ -23,38 +25,73 @@ SCALARS = {
     "boolean": bool,
     "object": dict,
     "list of text": list,
+    "list of object": list,
 }
 LISTS = {
     Route.AGENTS: "agent",
     Route.ENTRY_POINTS: "entry point",
     Route.EXECUTIONS: "execution",
+    Route.QUEUE: "queued",
     Route.SESSIONS: "session",
     Route.SESSION_CHECKPOINTS: "checkpoint",
     Route.APPROVALS: "approval",
+    Route.INCIDENTS: "incident",
+    Route.WEBHOOKS: "webhook route",
+    Route.DELIVERIES: "webhook delivery",
+    Route.WEBHOOKS_REPLAY: "webhook replay",
     Route.MCP: "mcp server",
     Route.TIMERS: "timer",
     Route.TIMERS_PAUSE: "timer",
     Route.TIMERS_RESUME: "timer",
+    Route.TIMER_NEXT: "fire",
+    Route.TIMER_HISTORY: "occurrence",
 }
 OBJECTS = {
     Route.HEALTH: "health",
     Route.READY: "health",
+    Route.LIVEZ: "health",
+    Route.READYZ: "health",
+    Route.STATUS: "status",
     Route.STATS: "stats",
     Route.TRIGGER: "accepted",
     Route.TRIGGER_OF_AGENT: "accepted",
     Route.EXECUTION: "execution",
+    Route.TRACE: "trace",
     Route.CANCEL: "cancellation",
+    Route.QUEUED: "explanation",
+    Route.QUEUED_FRONT: "explanation",
+    Route.QUEUED_CANCEL: "cancellation",
     Route.SESSION: "session",
     Route.SESSION_RESUME: "accepted",
     Route.SESSION_INPUT: "accepted",
     Route.APPROVAL: "approval",
+    Route.BUDGETS: "budgets",
+    Route.BUDGETS_FORECAST: "budget forecast",
+    Route.INCIDENT: "incident",
+    Route.INCIDENT_ACK: "incident",
+    Route.INCIDENT_RESOLVE: "incident",
     Route.APPROVAL_DECIDE: "accepted",
+    Route.TIMERS_SIMULATE: "simulation",
+    Route.TIMER: "timer detail",
+    Route.TIMER_TRIGGER: "accepted",
+    Route.TIMER_BACKFILL: "backfill",
+    Route.WEBHOOKS_TEST: "webhook trial",
+    Route.DELIVERY: "webhook delivery",
     Route.DRAIN: "stats",
 }
+TRIAL = {"route": "/hooks/pager", "payload": "{}", "sign": True}
 STREAMS = (Route.EVENTS, Route.SESSION_EVENTS)
 STATUSES = {Route.TRIGGER: 202, Route.TRIGGER_OF_AGENT: 202, Route.DRAIN: 202} | dict.fromkeys(
-    (Route.CANCEL, Route.SESSION_RESUME, Route.SESSION_INPUT, Route.APPROVAL_DECIDE), 202
+    (
+        Route.CANCEL,
+        Route.QUEUED_CANCEL,
+        Route.SESSION_RESUME,
+        Route.SESSION_INPUT,
+        Route.APPROVAL_DECIDE,
+    ),
+    202,
 )
+STATUSES[Route.TIMER_TRIGGER] = 202
 
 
 def sections():
@@ -75,13 +112,39 @@ SHAPES = {
     for name in (
         "execution",
         "waiting",
+        "asking",
         "session",
         "checkpoint",
         "accepted",
+        "queued",
+        "explanation",
+        "hold",
+        "trace",
+        "span",
         "cancellation",
         "timer",
         "pause",
+        "timer detail",
+        "fire",
+        "occurrence",
+        "backfill",
+        "ran",
+        "simulation",
+        "collision",
+        "clock change",
         "approval",
+        "incident",
+        "budget",
+        "budget standing",
+        "budgets",
+        "budget forecast",
+        "prospect",
+        "outlook",
+        "webhook route",
+        "webhook delivery",
+        "webhook trial",
+        "webhook check",
+        "webhook replay",
         "mcp server",
         "mcp tool",
         "agent",
@@ -95,6 +158,8 @@ SHAPES = {
         "events summary",
         "model summary",
         "health",
+        "status",
+        "agent status",
         "check",
         "event",
         "stream end",
@@ -135,7 +200,8 @@ def assert_typed(value, kind, where, *, listed=False):
 
 def test_every_route_has_an_endpoint_and_nothing_else_does():
     assert set(ENDPOINTS) == set(Route)
-    assert {*LISTS, *OBJECTS, *STREAMS, Route.SESSION_STATE} == set(Route)
+    told_apart = {Route.SESSION_STATE, Route.METRICS, Route.LOGS}
+    assert {*LISTS, *OBJECTS, *STREAMS, *told_apart} == set(Route)
 
 
 @pytest.mark.parametrize("route", Route, ids=lambda route: route.name)
@@ -145,7 +211,7 @@ def test_every_parameter_is_documented_and_nothing_else_is(route):
     if "list of" in text and ENDPOINTS[route].query:
         named |= {"limit", "cursor"}
     if "section 6" in text:
-        named |= set(re.findall(r"`\?(after|last|until|live)=", SECTIONS["6. Event streams"]))
+        named |= set(re.findall(r"`\?(after|last|since|until|live)=", SECTIONS["6. Event streams"]))
     assert named == set(ENDPOINTS[route].query)
 
 
@@ -171,11 +237,22 @@ async def world(tmp_path):
         done = await _run(client, "ops/triage")
         asking = await _run(client, "desk/ask")
         resting = await _run(client, "desk/rest")
+        await _backfill(client)
         await client.post("/v1/timers/pause", {"ids": ["report"], "note": "n"})
+        await client.post("/v1/webhooks/test", {**TRIAL, "send": True}, key="k")
         await add_clerk(host)
         paying = await _run(client, "clerk/pay")
+        waiting = await _put_in_line(host, client)
         host.degrade("broken", "no nodes")
-        yield client, done, asking, resting, paying
+        host.incidents.sight(SEEN)
+        await host.incidents.settle()
+        yield client, done, asking, resting, paying, waiting
+
+
+async def _backfill(client):
+    body = {"start": "2026-03-02", "end": "2026-03-03"}
+    done = await client.post(Route.TIMER_BACKFILL.path(timer="ops/report"), body)
+    assert [one["began"] for one in done.json["instants"]] == [True]
 
 
 async def _run(client, address):
@@ -185,13 +262,32 @@ async def _run(client, address):
     return name
 
 
-def _path(route, done, asking, resting, paying):
+async def _put_in_line(host, client):
+    """Return an execution that waits for its turn."""
+    rare = EntryPointSpec(id="rare", flow={"throttle": {"limit": 1, "per": "1h"}})
+    await host.add("line", chain("line", node("look")), rare)
+    await _run(client, "line/rare")
+    answer = await client.post("/v1/entry-points/line/rare/trigger", {})
+    assert answer.json["due_at"] is not None
+    return answer.json["execution_id"]
+
+
+def _path(route, done, asking, resting, paying, waiting):
     session = {Route.SESSION_RESUME: resting, Route.SESSION_INPUT: asking}.get(route, done)
     execution = asking if route is Route.CANCEL else done
+    if "/queue/" in route:
+        execution = waiting
     names = {"agent": "ops", "entry_point": "triage", "execution": execution, "session": session}
     names["approval"] = paying
+    names["incident"] = SEEN.incident_id
+    names["timer"] = "ops/report"
     used = re.findall(r"\{(\w+)\}", route.template)
     return route.path(**{name: names[name] for name in used})
+
+
+async def _delivery(client):
+    [delivery] = (await client.get(Route.DELIVERIES.path())).json["items"]
+    return Route.DELIVERY.path(delivery=delivery["delivery_id"])
 
 
 @pytest.mark.parametrize("route", [*LISTS, *OBJECTS], ids=lambda route: route.name)
@@ -200,9 +296,13 @@ async def test_every_answer_has_exactly_the_documented_fields(world, route):
     bodies = {
         Route.SESSION_INPUT: {"text": "yes"},
         Route.APPROVAL_DECIDE: {"decision": "approve"},
+        Route.WEBHOOKS_TEST: TRIAL,
+        Route.TIMER_BACKFILL: {"start": "2026-03-01", "end": "2026-03-05"},
+        Route.WEBHOOKS_REPLAY: {"since": "1h", "dry_run": True},
     }
     body = bodies.get(route)
-    reply = await client.ask(route.method, _path(route, *names), body)
+    path = _path(route, *names) if route is not Route.DELIVERY else await _delivery(client)
+    reply = await client.ask(route.method, path, body)
     assert reply.status == STATUSES.get(route, 200), reply.content
     if route in OBJECTS:
         assert_shaped(reply.json, OBJECTS[route])

@@ -313,7 +313,7 @@ async def test_a_body_where_none_is_expected_is_looked_at_all_the_same(client):
         "/v1/events?until=never2",
         "/v1/events?live=1",
         "/v1/events?type=",
-        "/v1/events?agent=ops&agent=desk",
+        "/v1/executions?agent=ops&agent=desk",
     ],
 )
 async def test_a_parameter_that_does_not_fit_is_refused_by_name(client, path):

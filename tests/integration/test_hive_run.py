@@ -132,6 +132,10 @@ def test_the_output_is_on_stdout_and_all_else_on_stderr(ended, agent):
     assert "completed in" in complaints
 
 
+def test_the_record_says_that_the_command_line_began_it(ended, agent):
+    assert json.loads(ended("agent", "--json")[1])["source"] == "cli"
+
+
 def test_the_input_comes_from_files_standard_input_and_assignments(ended, agent, tmp_path):
     (tmp_path / "in.json").write_text('{"name": "Ada", "more": {"x": 1}}')
     _, output, _ = ended("agent", "--input", "in.json", "--set", "more.y=2")
@@ -566,3 +570,12 @@ def test_without_a_terminal_a_tool_call_waits_and_is_decided_later(run, ended, t
     os.close(keyboard)
     assert process.returncode == 0
     assert len(talker.read_text().splitlines()) == 4
+
+
+def test_without_a_terminal_a_tool_call_can_be_rejected(ended, talker):
+    code, _, complaints = ended("talker", "--entry-point", "talk")
+    assert code == 8
+    assert "--set input=WHY`" in complaints
+    code, _, complaints = ended("talker", "--resume", "latest", "--set", "input=better not")
+    assert code == 0, complaints
+    assert len(talker.read_text().splitlines()) == 3

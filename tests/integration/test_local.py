@@ -276,6 +276,53 @@ def test_wrong_usage_is_exit_2(local, arguments):
     assert local(*arguments)[0] == 2
 
 
+# --- agents validate --probe --------------------------------------------------------------------
+
+
+def wanting(tmp_path, *tools, **servers):
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    node = {"id": "a", "tools": list(tools)}
+    write(folder, {"agent.json": export(nodes=[node], default_model="scripted")})
+    declared(folder, **servers)
+    return folder
+
+
+def validated(local, folder, *options):
+    code, output, _ = local("agents", "validate", folder, "--json", *options)
+    report = json.loads(output)
+    return code, report["errors"], report["warnings"]
+
+
+def test_what_is_left_to_servers_is_told_without_starting_them(local, tmp_path):
+    folder = wanting(tmp_path, "ok", "other", gone={"command": "no-such-command-of-hive"})
+    said = "ok, other: left to the MCP servers (gone), --probe asks them"
+    assert validated(local, folder) == (0, [], [said])
+
+
+def test_a_probe_finds_the_tools_that_no_server_offers(local, tmp_path):
+    folder = wanting(tmp_path, "ok", "other", tiny=hand_made())
+    said = "no MCP server offers the tool 'other' (nodes: a)"
+    assert validated(local, folder, "--probe") == (2, [said], [])
+
+
+def test_a_server_that_does_not_answer_a_probe_is_a_warning(local, tmp_path):
+    folder = wanting(tmp_path, "ok", gone={"command": "no-such-command-of-hive"})
+    code, errors, warnings = validated(local, folder, "--probe")
+    assert (code, errors) == (0, [])
+    assert warnings[0].startswith("the MCP server 'gone' does not answer: ")
+    assert warnings[1] == "no MCP server that answers offers the tool 'ok' (nodes: a)"
+
+
+def test_a_probe_leaves_no_process_behind(local, tmp_path):
+    mark = f"--of={tmp_path}"
+    tiny = hand_made()
+    folder = wanting(tmp_path, "ok", tiny={**tiny, "args": [*tiny["args"][:-1], mark]})
+    assert validated(local, folder, "--probe") == (0, [], [])
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [words for words in running if mark.encode() in words]
+
+
 # --- mcp probe ----------------------------------------------------------------------------------
 
 

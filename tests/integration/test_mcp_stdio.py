@@ -74,6 +74,14 @@ async def test_a_server_learns_which_call_it_is(world):
     assert (await world.call("call_key")).content == "session_1:node:1:0"
 
 
+async def test_a_server_learns_which_trace_the_call_belongs_to(world):
+    from hive_daemon.observability.trace_context import set_trace_context
+
+    set_trace_context(trace_id="4bf92f3577b34da6a3ce929d0e0e4736", span_id="00f067aa0ba902b7")
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert (await world.call("trace")).content == parent
+
+
 async def test_a_server_gets_an_allow_listed_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-secret")
     monkeypatch.setenv("HTTP_THING", "allowed")

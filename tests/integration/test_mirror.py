@@ -524,7 +524,7 @@ async def test_a_fault_in_its_thread_leaves_nobody_waiting(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("threading.excepthook", lambda args: None)
-    world.mirror.offer(NAME, None, 42)  # type: ignore[arg-type]  # a fault of ours
+    world.mirror.begin(42)  # type: ignore[arg-type]  # a fault of ours
     await world.drained(NAME)
     await world.drained(NAME)
     running = await world.start(NAME)

@@ -13,6 +13,7 @@ from hive_daemon.config.agent_model import (
     FallbackConfig,
     WebhookRouteConfig,
 )
+from hive_daemon.config.budget_keys import BudgetConfig
 from hive_daemon.config.document import parse, parse_value
 from hive_daemon.config.environment import NO_KEYS, SHORT_NAMES, variable_of
 from hive_daemon.config.load import ConfigSources, load_config
@@ -26,6 +27,9 @@ ROW = re.compile(
     r"^\| `(?P<key>[^`]+)` \| (?P<type>.+?) \| (?P<default>.+?) \| (?P<variable>\S+) \| (?P<meaning>.+) \|$"
 )
 NESTED = {
+    "agents[].entry_points.ID.budgets[]": BudgetConfig,
+    "agents[].budgets[]": BudgetConfig,
+    "budgets[]": BudgetConfig,
     "agents[].entry_points.ID.recovery": EntryPointRecoveryConfig,
     "agents[].entry_points.ID": EntryPointConfig,
     "agents[].webhook_routes[]": WebhookRouteConfig,
@@ -57,7 +61,7 @@ def pattern_of(path: tuple[str | int, ...]) -> str:
         r"entry_points\.[a-z]+",
         "entry_points.ID",
         re.sub(
-            r"(trigger_config|tools|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
+            r"(trigger_config|concurrency|flow|tools|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
             r"\1",
             text,
         ),
@@ -127,6 +131,9 @@ def test_the_sample_file_has_every_key_of_the_model_and_no_other():
         "agents[].fallbacks",
         "agents[].webhook_routes",
         "llm.fallbacks",
+        "budgets",
+        "agents[].budgets",
+        "agents[].entry_points.ID.budgets",
     }
     # A bare path is an item of its own, and so is a bare name.
     bare = {"agents[]", "agents[].fallbacks[]", "llm.fallbacks[]"}

@@ -16,7 +16,7 @@ def kinds(kind):
         yield from kinds(child)
 
 
-SPECIAL = (errors.ConfigError, errors.AgentLoadError, errors.InvalidGraph)
+SPECIAL = (errors.ConfigError, errors.AgentLoadError, errors.InvalidGraph, errors.QueueFull)
 PLAIN = sorted(
     {
         kind
@@ -37,6 +37,19 @@ def test_every_error_becomes_what_the_contract_says(kind):
     assert answer.status == ErrorCode(kind.code).http_status
     assert read(answer) == {"code": kind.code, "message": "a sentence", "hint": "a hint"}
     assert ("Retry-After" in answer.headers) == (answer.status in (429, 503))
+
+
+def test_a_full_queue_is_told_with_its_depth_and_the_age_of_the_oldest():
+    answer = error_answer(errors.QueueFull("full", depth=500, oldest_age=12.3456, retry_after=2.2))
+    assert answer.status == 429
+    assert read(answer)["queue"] == {"depth": 500, "oldest_age": 12.346}
+    assert answer.headers["Retry-After"] == "3"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, "1"), (0.01, "1"), (59.5, "60")])
+def test_who_came_too_often_is_told_when_to_come_again(seconds, told):
+    answer = error_answer(errors.RateLimited("too many", retry_after=seconds))
+    assert (answer.status, answer.headers["Retry-After"]) == (429, told)
 
 
 class Unheard(errors.Conflict):

@@ -17,8 +17,11 @@ from hive_daemon.runtime.event_history import LIVE_KEPT
 from hive_daemon.runtime.events import LIVE, EventType
 from hive_daemon.runtime.graph_host import trigger_problems
 from hive_daemon.runtime.handlers import MAX_QUEUED
+from hive_daemon.runtime.notices import NOTICES
 from hive_daemon.runtime.payloads import FACTS, PAYLOADS
-from hive_daemon.runtime.routing import MAX_CHAIN
+from hive_daemon.runtime.routing import MAX_CHAIN, CancelScope
+from hive_daemon.runtime.triggers.event_config import CancelConfig, EventConfig
+from hive_daemon.storage.ports import KEPT_NOTICES
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "events.md").read_text()
 ROWS = {
@@ -48,7 +51,7 @@ def test_the_data_of_every_type_are_listed_in_their_order() -> None:
 
 
 def test_it_is_told_which_types_are_durable() -> None:
-    made = {kind.value for kind in FACTS} | {WorkerEscalated.kind}
+    made = {kind.value for kind in FACTS} | {WorkerEscalated.kind, *NOTICES}
     expected = {
         kind.value: "live" if kind in LIVE else "durable" if kind.value in made else "bus"
         for kind in EventType
@@ -58,11 +61,25 @@ def test_it_is_told_which_types_are_durable() -> None:
 
 def test_the_keys_of_an_entry_point_that_listens_are_listed() -> None:
     keys = cells("Entry points that listen")
-    values = {"event_types": ["custom"], "exclude_own_graph": True}
+    values = {
+        "event_types": ["custom"],
+        "exclude_own_graph": True,
+        "where": "event.data.n > 3",
+        "cancel_on": ["execution_failed"],
+        "max_depth": 2,
+    }
     config = {key: values.get(key, "x") for key in keys}
     spec = EntryPointSpec(id="e", trigger_type="event", trigger_config=config)
     assert trigger_problems(spec) == []
-    assert len(keys) == 6
+    assert keys == list(EventConfig.model_fields)
+
+
+def test_the_keys_of_what_calls_executions_back_are_listed() -> None:
+    section = re.search(r"^## Calling executions back\n(.*?)(?=^## )", PAGE, flags=re.M | re.S)
+    assert section
+    named = re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| `.*$", section[1], flags=re.M)))
+    assert set(named) >= set(CancelConfig.model_fields)
+    assert {scope.value for scope in CancelScope} <= set(named)
 
 
 def test_the_fields_of_a_ticket_are_listed() -> None:
@@ -84,3 +101,4 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"at most {MAX_QUEUED:,} events wait" in WORDS
     assert f"of live ones the last {LIVE_KEPT}" in WORDS
     assert f"nor by one of {MAX_CHAIN} entry points" in WORDS
+    assert f"the newest {KEPT_NOTICES:,} are kept" in WORDS

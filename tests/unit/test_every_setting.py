@@ -107,6 +107,8 @@ SHOWN: dict[str, str] = {
     "log.level": "unit/test_logging.py::test_levels_are_read_in_any_case_and_as_numbers",
     "log.format": "unit/test_logging.py::test_auto_is_json_in_production_or_where_it_is_asked_for",
     "log.file": f"{SIGNALS}sighup_opens_a_log_file_anew_that_was_moved_away",
+    "traces.endpoint": "integration/test_traces.py::test_what_ended_is_sent_to_the_collector",
+    "traces.content": "integration/test_traces.py::test_what_ended_is_sent_to_the_collector",
     "llm.model": f"{MODELS}the_first_choice_is_the_file_s_or_another_model_in_its_place",
     "llm.api_key": f"{MODELS}a_key_beside_no_model_is_for_the_agents_model",
     "llm.api_base": SAME_SERVICE,

@@ -60,7 +60,8 @@ def ended(status, stop=Stop.NONE, result=None, **changes):
         (
             ended("waiting_approval"),
             "waits at node review: asks for approval",
-            f"decide at a terminal, with {GO_ON}",
+            f"decide at a terminal, with {GO_ON}; elsewhere reject, with "
+            f"`hive run desk --resume {NAME} --set input=WHY`",
             8,
         ),
         (

@@ -13,6 +13,7 @@ from hive_daemon.control.host import at_work
 from hive_daemon.control.pages import Page, page_of_rows
 from hive_daemon.control.places import find_agent, find_lane
 from hive_daemon.control.references import find_execution, find_session_id
+from hive_daemon.control.trace_view import all_events, trace_view
 from hive_daemon.control.views import execution_view, listed_execution_view
 from hive_daemon.control.walked import all_walked_by, walked_by
 from hive_daemon.control.wire import WAIT_SECONDS_MAX
@@ -20,6 +21,7 @@ from hive_daemon.errors import IllegalMove
 from hive_daemon.runtime.execution import StopReason
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import ExecutionFilter, ExecutionRow
+from hive_daemon.tasks import to_thread
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,13 @@ async def list_executions(control: Control, ask: Ask) -> web.StreamResponse:
     now = control.now()
     views = (listed_execution_view(row, one, now) for row, one in zip(rows, walked, strict=True))
     return listed(list(views), cursor)
+
+
+async def show_trace(control: Control, ask: Ask) -> web.StreamResponse:
+    """Show what an execution did when."""
+    row = await find_execution(control.store.executions, ask.names["execution"])
+    events = await all_events(control.store.executions, row.execution_id)
+    return answer(await to_thread(trace_view, row, events))
 
 
 async def show_execution(control: Control, ask: Ask) -> web.StreamResponse:
@@ -87,12 +96,17 @@ async def cancel(control: Control, ask: Ask) -> web.StreamResponse:
     """Order a cancellation; answer once the order is durable."""
     reason = ask.body.text("reason", most=MOST_REASON) or f"cancelled by {ask.peer}"
     row = await find_execution(control.store.executions, ask.names["execution"])
+    return await order_cancel(control, row, reason, str(ask.peer))
+
+
+async def order_cancel(
+    control: Control, row: ExecutionRow, reason: str, by: str
+) -> web.StreamResponse:
+    """Order a cancellation and say where it stands. Raises IllegalMove if the execution is over."""
     _check_not_over(row.execution_id, row.status)
     status = await _order(control, row, reason)
     _check_not_over(row.execution_id, status)
-    logger.info(
-        "cancelled", extra={"execution_id": row.execution_id, "by": str(ask.peer), "status": status}
-    )
+    logger.info("cancelled", extra={"execution_id": row.execution_id, "by": by, "status": status})
     content = {
         "execution_id": row.execution_id,
         "session_id": row.session_id,

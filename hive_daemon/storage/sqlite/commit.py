@@ -6,12 +6,22 @@ from collections.abc import Mapping
 
 from hive_daemon.errors import Fenced
 from hive_daemon.status import ExecutionStatus, check_move
-from hive_daemon.storage.sqlite.events import recall
+from hive_daemon.storage.admission_rules import REFUSALS, refusal_event
+from hive_daemon.storage.sqlite.cancel_orders import carry_out
+from hive_daemon.storage.sqlite.events import append_events, recall
 from hive_daemon.storage.sqlite.inbox import wake_if_unread
 from hive_daemon.storage.sqlite.state import check_versions, write_all
 from hive_daemon.storage.sqlite.submit import submit
+from hive_daemon.storage.sqlite.turns import promote
 from hive_daemon.storage.sqlite.tx import Held, Holder, Row, Tx
-from hive_daemon.storage.values import Checkpoint, CheckpointKind, Ending, Fence, StepCommit
+from hive_daemon.storage.values import (
+    Checkpoint,
+    CheckpointKind,
+    Ending,
+    Fence,
+    StepCommit,
+    Submitted,
+)
 
 _ADVANCE = """
 UPDATE executions SET seq = ?, node_id = coalesce(?, node_id), steps = coalesce(?, steps),
@@ -37,8 +47,8 @@ SELECT max(seq) FROM checkpoints WHERE x = ?1 AND is_snapshot AND seq <= (
 _TAKE = "UPDATE inbox SET taken_at = ? WHERE id = ? AND session_id = ?"
 
 
-def commit(tx: Tx, fence: Fence, step: StepCommit) -> None:
-    """Apply one step if the fence still holds and the step is the next one.
+def commit(tx: Tx, fence: Fence, step: StepCommit) -> tuple[Submitted | None, ...]:
+    """Apply one step if the fence still holds and the step is the next one; answer what became of its spawn.
 
     An execution that wants to wait for what is there already is queued again at once.
     """
@@ -53,7 +63,7 @@ def commit(tx: Tx, fence: Fence, step: StepCommit) -> None:
         held = _advance(tx, fence, step)
     if held is None:
         _refuse_unless_done(tx, fence, step)
-        return
+        return ()
     tx.step = (fence, step)
     if step.checkpoint is not None:
         tx.add_checkpoint(_checkpoint_row(tx, fence, step, step.checkpoint))
@@ -68,13 +78,32 @@ def commit(tx: Tx, fence: Fence, step: StepCommit) -> None:
         tx.execute(_TAKE, (tx.now, item, session_id))
     if step.keep is not None and step.seq > step.keep:
         _prune_checkpoints(tx, fence, step.keep)
-    if step.ending is not None and wake_if_unread(tx, fence.row, session_id, step.ending):
-        tx.woken = held.lane
+    if step.ending is not None:
+        tx.shift(held.lane, 0, -1)
+        promote(tx, session_id)
+        if wake_if_unread(tx, fence.row, session_id, step.ending):
+            tx.shift(held.lane, 1)
+            tx.woken = held.lane
     # Last, because what is spawned may replace the execution that spawns it.
-    for submission in step.spawn:
-        submit(tx, submission)
+    spawned = _spawn(tx, fence, step) if step.spawn or step.cancels else ()
     if step.ending is not None:
         tx.held.pop(fence.row, None)
+    return spawned
+
+
+def _spawn(tx: Tx, fence: Fence, step: StepCommit) -> tuple[Submitted | None, ...]:
+    answers: list[Submitted | None] = []
+    for place, submission in enumerate(step.spawn):
+        carry_out(tx, step.cancels, place)
+        try:
+            answers.append(submit(tx, submission))
+        except REFUSALS as refusal:
+            if submission.refusal_event is None:
+                raise
+            append_events(tx, fence.row, (refusal_event(submission.refusal_event, refusal),))
+            answers.append(None)
+    carry_out(tx, step.cancels, len(step.spawn))
+    return tuple(answers)
 
 
 def _is_next(tx: Tx, fence: Fence, step: StepCommit) -> bool:

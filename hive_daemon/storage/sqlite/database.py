@@ -99,7 +99,7 @@ def prepare_database(path: Path) -> None:
             with closing(_connect(path, "rw")) as connection:
                 migrate(connection, path, VERSION, MIGRATIONS)
         elif wal.exists() and wal.stat().st_size:
-            raise _corrupt(path, f"it is gone, but {wal.name} is there")
+            raise damaged(path, f"it is gone, but {wal.name} is there")
         else:
             _make(path)
 
@@ -178,20 +178,20 @@ def _sync(path: Path) -> None:
 def _check(path: Path) -> None:
     """Read the database without being able to write it: what is damaged stays as it is."""
     if path.stat().st_size == 0:
-        raise _corrupt(path, "it is empty")
+        raise damaged(path, "it is empty")
     is_large = path.stat().st_size > CHECK_WHOLE_UP_TO
     with closing(_connect(path, "ro")) as connection:
         _check_header(connection, path)
         for part in _VITAL if is_large else ("1",):
             verdict = connection.execute(f"PRAGMA quick_check({part})").fetchone()[0]
             if verdict != "ok":
-                raise _corrupt(path, verdict)
+                raise damaged(path, verdict)
 
 
 def _check_header(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
-        raise _corrupt(path, "it is a database, but not one of hive")
+        raise damaged(path, "it is a database, but not one of hive")
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
         raise StorageTooNew(
@@ -226,11 +226,12 @@ def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
     _sync(backup.parent)
 
 
-def _corrupt(path: Path, detail: str) -> StorageCorrupt:
+def damaged(path: Path, detail: str) -> StorageCorrupt:
+    """Say that a database is damaged."""
     return StorageCorrupt(
         f"{path} is damaged: {detail}",
-        hint="its bytes are untouched; put a backup in its place, or salvage what is readable: "
-        f"`sqlite3 {path.name} .recover | sqlite3 salvaged.db` (docs/operations.md)",
+        hint="its bytes are untouched; `hive doctor --fix` salvages what is readable into a "
+        "new file, or put a backup in its place (docs/operations.md)",
     )
 
 
@@ -244,7 +245,7 @@ def to_hive_error(error: sqlite3.Error, path: Path) -> HiveError:
     """Say what an error of SQLite means for whoever asked."""
     code = getattr(error, "sqlite_errorcode", 0)
     if code & _PRIMARY in _DAMAGED:
-        return _corrupt(path, str(error))
+        return damaged(path, str(error))
     if code & _PRIMARY == sqlite3.SQLITE_FULL or _lacks_room(code, path):
         return _full(path)
     if isinstance(error, sqlite3.OperationalError):
@@ -271,7 +272,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise to_hive_error(error, path) from error
     except zlib.error as error:
-        raise _corrupt(path, f"a value cannot be read: {error}") from error
+        raise damaged(path, f"a value cannot be read: {error}") from error
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise _full(path) from error

@@ -9,10 +9,13 @@ from pathlib import Path
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 from hive_daemon.storage.ports import Store, StoreListener
 from hive_daemon.storage.sqlite.blobs import SqliteBlobs
+from hive_daemon.storage.sqlite.budgets import SqliteBudgets
 from hive_daemon.storage.sqlite.database import DATABASE, own, prepare_directory
 from hive_daemon.storage.sqlite.executions import SqliteExecutions
 from hive_daemon.storage.sqlite.inbox import SqliteInbox
+from hive_daemon.storage.sqlite.incidents import SqliteIncidents
 from hive_daemon.storage.sqlite.lease import SqliteLease
+from hive_daemon.storage.sqlite.notices import SqliteNotices
 from hive_daemon.storage.sqlite.queue import SqliteQueue
 from hive_daemon.storage.sqlite.reader import Readers
 from hive_daemon.storage.sqlite.sessions import SqliteSessions
@@ -34,21 +37,30 @@ async def open_sqlite(
     with own(directory):
         writer = Writer(path, clock, listener)
         readers = Readers(path)
-        queued = listener.queued
         try:
             await writer.open()
-            deliveries = SqliteDeliveries(writer, readers)
-            await deliveries.prepare()
-            yield Store(
-                queue=SqliteQueue(writer, queued),
-                lease=SqliteLease(writer, queued),
-                inbox=SqliteInbox(writer, queued),
-                executions=SqliteExecutions(writer, readers, queued),
-                sessions=SqliteSessions(writer, readers),
-                timers=SqliteTimers(writer, readers, queued),
-                blobs=SqliteBlobs(writer, readers),
-                deliveries=deliveries,
-            )
+            await SqliteDeliveries(writer, readers).prepare()
+            await SqliteBudgets(writer, readers).prepare()
+            await SqliteIncidents(writer, readers).prepare()
+            yield store_over(writer, readers, listener, clock)
         finally:
             readers.close()
             await writer.close()
+
+
+def store_over(writer: Writer, readers: Readers, listener: StoreListener, clock: Clock) -> Store:
+    """Put every port over a writer and readers."""
+    queued = listener.queued
+    return Store(
+        queue=SqliteQueue(writer, readers, queued, clock),
+        lease=SqliteLease(writer, queued),
+        inbox=SqliteInbox(writer, queued),
+        executions=SqliteExecutions(writer, readers, queued),
+        sessions=SqliteSessions(writer, readers),
+        timers=SqliteTimers(writer, readers, queued),
+        blobs=SqliteBlobs(writer, readers),
+        deliveries=SqliteDeliveries(writer, readers),
+        budgets=SqliteBudgets(writer, readers),
+        notices=SqliteNotices(writer),
+        incidents=SqliteIncidents(writer, readers),
+    )

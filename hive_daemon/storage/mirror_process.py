@@ -1,0 +1,94 @@
+"""The process that writes the mirror: a desk, fed through the socket that is its standard input.
+
+It ends with whoever feeds it: without a word of farewell it writes nothing more, since another one may have begun. At
+any time one process writes below a root; a second one waits until the first is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from hive_daemon.clock import SYSTEM_CLOCK
+from hive_daemon.storage.mirror_desk import Desk
+from hive_daemon.storage.mirror_items import Item, Said, Settings, Told
+from hive_daemon.storage.mirror_wire import Frames, frame
+
+_MOST_AT_ONCE = 256 * 1024
+
+
+class Line:
+    """The socket to the daemon, as an inbox."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._frames = Frames()
+        self._poll = select.poll()
+        self._poll.register(line, select.POLLIN)
+
+    def take(self, patience: float | None) -> Sequence[Item]:
+        """Wait for items; see `Inbox`."""
+        return self.read(patience)
+
+    def read(self, patience: float | None) -> list[Any]:
+        """Wait for values. Raises EOFError if the daemon is gone."""
+        if not self._poll.poll(None if patience is None else patience * 1_000):
+            return []
+        arrived = self._line.recv(_MOST_AT_ONCE)
+        if not arrived:
+            raise EOFError
+        return self._frames.take(arrived)
+
+    def settings(self) -> Settings:
+        """Return what is said before anything else. Raises EOFError."""
+        while True:
+            for settings in self.read(None):
+                return settings  # type: ignore[no-any-return]  # the daemon sends them alone
+
+    def say(self, said: Sequence[Said]) -> None:
+        """Send answers."""
+        self._line.sendall(frame(said))
+
+
+class _Teller(logging.Handler):
+    """Sends log records to the daemon, which logs them."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = {**record.__dict__, "msg": record.getMessage(), "args": None, "exc_info": None}
+        if record.exc_info is not None:
+            told["exc_text"] = "".join(traceback.format_exception(*record.exc_info))
+        self._line.say([Told(told)])
+
+
+def main() -> int:
+    """Write until the daemon says that it is enough, or is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # They are meant for the daemon, which tells what is to be done.
+        signal.signal(number, signal.SIG_IGN)
+    line = Line(socket.socket(fileno=sys.stdin.fileno()))
+    try:
+        settings = line.settings()
+        logging.basicConfig(level=settings.log_level, handlers=[_Teller(line)])
+        settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root = os.open(settings.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(root, fcntl.LOCK_EX)
+        Desk(settings, SYSTEM_CLOCK, line, line.say).run()
+    except (EOFError, ConnectionError):
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
