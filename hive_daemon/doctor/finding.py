@@ -69,7 +69,7 @@ FINDINGS: Mapping[str, Severity] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong: where, why, and the exact command that mends it. `mend` is what `--fix` does about it."""
+    """Something that is wrong: where, why, and the command that mends it. `mend` is what `--fix` does about it."""
 
     id: str
     subject: str

@@ -254,7 +254,7 @@ def test_a_damaged_database_stops_the_start_untouched(
     with pytest.raises(StorageCorrupt, match=r"hive\.db is damaged") as caught:
         open_once(state)
     assert "put a backup in its place" in caught.value.hint
-    assert "`sqlite3 hive.db .recover | sqlite3 salvaged.db`" in caught.value.hint
+    assert "`hive doctor --fix`" in caught.value.hint
     assert path.read_bytes() == before
     with pytest.raises(StorageCorrupt):
         open_once(state)

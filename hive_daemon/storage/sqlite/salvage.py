@@ -1,6 +1,7 @@
 """Salvaging a damaged hive.db: what is readable goes into a new file, the damaged bytes are kept beside it.
 
-Guarantees: the damaged file is only read, and moved at the end; the new one takes its place whole, checked, or not at all.
+Guarantees: the damaged file is only read, and moved at the end; the new one takes its place whole
+and checked, or not at all.
 """
 
 from __future__ import annotations

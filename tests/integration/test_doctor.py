@@ -1,0 +1,627 @@
+"""`hive doctor`: each finding comes from a real cause, is listed in docs/doctor.md, and names a command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hive_daemon.config.load import load_config
+from hive_daemon.config.sources import ConfigSources
+from hive_daemon.doctor.examination import Report, examine, examine_process
+from hive_daemon.doctor.finding import FINDINGS, Finding, Severity
+from hive_daemon.doctor.patient import UNIT, Patient
+from hive_daemon.storage.sqlite.database import own
+from hive_daemon.storage.sqlite.reading import Deaf
+from hive_daemon.storage.sqlite.store import open_sqlite
+from hive_daemon.storage.timer_values import LEDGER_NAME, TimerSpec
+from hive_daemon.tools import guard
+from tests.fakes.clock import FakeClock
+from tests.fakes.control_client import Client
+from tests.fakes.control_host import running_host
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = (ROOT / "docs" / "doctor.md").read_text()
+OURS = ROOT / "deploy" / "systemd" / UNIT
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+AGENT = {
+    "agent": {"id": "tick", "name": "Tick", "version": "1.0.0"},
+    "graph": {
+        "id": "tick",
+        "goal_id": "tick",
+        "version": "1.0.0",
+        "entry_node": "tell",
+        "entry_points": {"start": "tell"},
+        "terminal_nodes": ["tell"],
+        "async_entry_points": [
+            {
+                "id": "on",
+                "name": "On",
+                "entry_node": "tell",
+                "trigger_type": "timer",
+                "trigger_config": {"every": "1h"},
+                "isolation_level": "isolated",
+            }
+        ],
+        "nodes": [
+            {
+                "id": "tell",
+                "name": "Tell",
+                "description": "Tells",
+                "node_type": "event_loop",
+                "output_keys": ["said"],
+            }
+        ],
+        "edges": [],
+    },
+    "goal": {"id": "tick", "name": "Tick", "description": "Tell the time."},
+}
+
+
+@dataclass
+class Clinic:
+    """A place with a configuration, a sound store, an installed unit, and a machine that is well."""
+
+    root: Path
+    patient: Patient
+
+    @property
+    def state(self) -> Path:
+        return self.patient.state_dir
+
+    @property
+    def unit(self) -> Path:
+        return self.root / "units" / UNIT
+
+    def examine(self, *, fix: bool = False, **changes: Any) -> Report:
+        return examine(replace(self.patient, **changes), fix=fix)
+
+    def found(self, id: str, **changes: Any) -> Finding:
+        """Return the finding with this id; it must be there."""
+        report = self.examine(**changes)
+        named = {finding.id: finding for finding in report.findings}
+        assert id in named, report.findings
+        return named[id]
+
+    def configure(self, **more: Any) -> None:
+        """Write hive.yaml and read it again."""
+        content = {
+            "state_dir": str(self.root / "state"),
+            "socket": str(self.root / "s"),
+            "http": {"listen": f"127.0.0.1:{free_port()}"},
+            "llm": {"model": "scripted:none.json"},
+            **more,
+        }
+        (self.root / "hive.yaml").write_text(json.dumps(content))
+        sources = ConfigSources(
+            config_file=self.root / "hive.yaml",
+            environ=ENVIRON,
+            cwd=self.root,
+            home=self.root,
+            system_file=self.root / "none.yaml",
+        )
+        self.patient = replace(self.patient, loaded=load_config(sources))
+
+    def agent(self, **trigger: Any) -> Path:
+        """Write an agent with a timer, and name it."""
+        folder = self.root / "tick"
+        folder.mkdir(exist_ok=True)
+        content = json.loads(json.dumps(AGENT))
+        if trigger:
+            content["graph"]["async_entry_points"][0]["trigger_config"] = trigger
+        (folder / "agent.json").write_text(json.dumps(content))
+        self.configure(agents=[str(folder)])
+        return folder
+
+    def service(self, text: str) -> None:
+        """Change a line of the unit's [Service] by a drop-in."""
+        drop = self.unit.with_name(f"{UNIT}.d")
+        drop.mkdir()
+        (drop / "own.conf").write_text(f"[Service]\n{text}\n")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def make_store(state: Path) -> None:
+    async def make() -> None:
+        async with open_sqlite(state, Deaf()):
+            pass
+
+    asyncio.run(make())
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Clinic:
+    units = tmp_path / "units"
+    units.mkdir()
+    (units / UNIT).write_text(OURS.read_text())
+    (tmp_path / "proc").mkdir()
+    # Filled in by `configure`; nothing of it is asked for before.
+    unset: Any = None
+    patient = Patient(
+        unset,
+        ENVIRON,
+        synchronised=lambda: True,
+        zones=lambda: {"Europe/Berlin"},
+        unit_places=(units,),
+        processes=tmp_path / "proc",
+        full_bytes=0,
+        low_bytes=0,
+    )
+    clinic = Clinic(tmp_path, patient)
+    clinic.configure()
+    make_store(tmp_path / "state")
+    return clinic
+
+
+# --- the causes -----------------------------------------------------------------------------------
+
+Stage = Callable[[Clinic], Finding]
+STAGES: dict[str, Stage] = {}
+
+
+def stages(id: str) -> Callable[[Stage], Stage]:
+    """Declare the decorated function as the one that brings a finding about."""
+
+    def declare(stage: Stage) -> Stage:
+        STAGES[id] = stage
+        return stage
+
+    return declare
+
+
+@stages("config_invalid")
+def _(clinic: Clinic) -> Finding:
+    (clinic.root / "hive.yaml").write_text("max_concurrent_executions: many")
+    (finding, *_) = examine_process(str(clinic.root / "hive.yaml"), {}, fix=False).findings
+    return finding
+
+
+@stages("config_warning")
+def _(clinic: Clinic) -> Finding:
+    loaded = replace(clinic.patient.loaded, warnings=("log.file: nobody can read it",))
+    return clinic.found("config_warning", loaded=loaded)
+
+
+@stages("state_missing")
+def _(clinic: Clinic) -> Finding:
+    clinic.configure(state_dir=str(clinic.root / "nowhere"))
+    return clinic.found("state_missing")
+
+
+@stages("state_unusable")
+def _(clinic: Clinic) -> Finding:
+    (clinic.root / "file").write_text("")
+    clinic.configure(state_dir=str(clinic.root / "file"))
+    return next(f for f in state_only(clinic) if f.id == "state_unusable")
+
+
+def state_only(clinic: Clinic) -> Iterator[Finding]:
+    from hive_daemon.doctor.state_checks import state_findings
+
+    return state_findings(clinic.patient)
+
+
+@stages("state_open")
+def _(clinic: Clinic) -> Finding:
+    clinic.state.chmod(0o755)
+    return clinic.found("state_open")
+
+
+@stages("disk_full")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("disk_full", full_bytes=1 << 60)
+
+
+@stages("disk_low")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("disk_low", low_bytes=1 << 60)
+
+
+def tear(path: Path) -> None:
+    """Overwrite a page in the middle of a database."""
+    with path.open("r+b") as file:
+        file.seek(8192 * 4)
+        file.write(b"\xff" * 8192)
+
+
+@stages("store_damaged")
+def _(clinic: Clinic) -> Finding:
+    tear(clinic.patient.database)
+    return clinic.found("store_damaged")
+
+
+@stages("store_gone")
+def _(clinic: Clinic) -> Finding:
+    clinic.patient.database.rename(clinic.state / "hive.db-wal")
+    return clinic.found("store_gone")
+
+
+@stages("store_too_new")
+def _(clinic: Clinic) -> Finding:
+    with closing(sqlite3.connect(clinic.patient.database)) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    return clinic.found("store_too_new")
+
+
+@stages("wal_large")
+def _(clinic: Clinic) -> Finding:
+    with closing(sqlite3.connect(clinic.patient.database)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("INSERT INTO meta VALUES ('x', ?)", ("x" * 100_000,))
+        connection.commit()
+        return clinic.found("wal_large", wal_bytes=50_000)
+
+
+@stages("daemon_down")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("daemon_down")
+
+
+@stages("daemon_silent")
+def _(clinic: Clinic) -> Finding:
+    with own(clinic.state):
+        finding = clinic.found("daemon_silent")
+    assert str(os.getpid()) in finding.cause
+    return finding
+
+
+@stages("daemon_failing")
+def _(clinic: Clinic) -> Finding:
+    async def ask() -> Finding:
+        async with running_host(clinic.root) as host:
+            await host.webhooks.stop()
+            (clinic.root / "s").symlink_to(host.socket)
+            return await asyncio.to_thread(clinic.found, "daemon_failing")
+
+    finding = asyncio.run(ask())
+    assert finding.subject == "http"
+    return finding
+
+
+@contextmanager
+def dead_socket(path: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(path))
+        left.listen()
+    yield
+
+
+@stages("socket_stale")
+def _(clinic: Clinic) -> Finding:
+    with dead_socket(clinic.patient.socket):
+        return clinic.found("socket_stale")
+
+
+@stages("socket_odd")
+def _(clinic: Clinic) -> Finding:
+    clinic.patient.socket.write_text("")
+    return clinic.found("socket_odd")
+
+
+@stages("port_taken")
+def _(clinic: Clinic) -> Finding:
+    address = clinic.patient.loaded.config.http.listen
+    with socket.socket() as other:
+        other.bind((address.host, address.port))
+        other.listen()
+        return clinic.found("port_taken")
+
+
+@stages("clock_unsynchronised")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("clock_unsynchronised", synchronised=lambda: False)
+
+
+@stages("clock_behind")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("clock_behind", clock=FakeClock(0.0))
+
+
+@stages("zones_missing")
+def _(clinic: Clinic) -> Finding:
+    return clinic.found("zones_missing", zones=set)
+
+
+@stages("unit_missing")
+def _(clinic: Clinic) -> Finding:
+    clinic.unit.unlink()
+    return clinic.found("unit_missing")
+
+
+@stages("unit_stop_short")
+def _(clinic: Clinic) -> Finding:
+    clinic.configure(shutdown={"drain_seconds": 300})
+    finding = clinic.found("unit_stop_short")
+    assert "TimeoutStopSec=310" in finding.command
+    return finding
+
+
+@stages("unit_no_watchdog")
+def _(clinic: Clinic) -> Finding:
+    clinic.service("WatchdogSec=0")
+    return clinic.found("unit_no_watchdog")
+
+
+@stages("unit_no_notify")
+def _(clinic: Clinic) -> Finding:
+    clinic.service("NotifyAccess=none")
+    return clinic.found("unit_no_notify")
+
+
+@stages("unit_no_restart")
+def _(clinic: Clinic) -> Finding:
+    clinic.service("Restart=no")
+    return clinic.found("unit_no_restart")
+
+
+@stages("unit_restarts_bad_config")
+def _(clinic: Clinic) -> Finding:
+    clinic.service("RestartPreventExitStatus=")
+    return clinic.found("unit_restarts_bad_config")
+
+
+@stages("agent_broken")
+def _(clinic: Clinic) -> Finding:
+    folder = clinic.agent()
+    (folder / "agent.json").write_text("{")
+    return clinic.found("agent_broken")
+
+
+@stages("agent_warning")
+def _(clinic: Clinic) -> Finding:
+    folder = clinic.agent()
+    content = json.loads((folder / "agent.json").read_text())
+    spare = {**AGENT["graph"]["nodes"][0], "id": "spare"}  # type: ignore[index]  # a JSON document
+    content["graph"]["nodes"].append(spare)
+    (folder / "agent.json").write_text(json.dumps(content))
+    return clinic.found("agent_warning")
+
+
+@stages("key_missing")
+def _(clinic: Clinic) -> Finding:
+    folder = clinic.agent()
+    clinic.configure(agents=[{"path": str(folder), "model": "gpt-5"}], llm={})
+    finding = clinic.found("key_missing")
+    assert "OPENAI_API_KEY" in finding.cause
+    return finding
+
+
+@stages("timer_never")
+def _(clinic: Clinic) -> Finding:
+    clinic.agent(every="1h", end_time="2026-01-01T00:00:00Z")
+    return clinic.found("timer_never")
+
+
+@stages("timer_held")
+def _(clinic: Clinic) -> Finding:
+    async def hold() -> None:
+        async with open_sqlite(clinic.state, Deaf()) as store:
+            await store.timers.sync("tick", [TimerSpec("tick/on", "tick", "on", "s", 0.0)])
+            await store.timers.set_paused(["tick/on"], True, by=LEDGER_NAME, note="5 failed")
+
+    asyncio.run(hold())
+    clinic.agent()
+    finding = clinic.found("timer_held")
+    assert finding.command == "hive timers resume tick/on"
+    return finding
+
+
+@stages("session_orphan")
+def _(clinic: Clinic) -> Finding:
+    (clinic.state / "agents/tick/sessions/session_20260302_090000_1a2b3c4d").mkdir(parents=True)
+    return clinic.found("session_orphan")
+
+
+@stages("child_left")
+def _(clinic: Clinic) -> Finding:
+    entry = clinic.patient.processes / "77"
+    entry.mkdir()
+    words = ["python", "-I", "-S", str(Path(guard.__file__).resolve()), "5", "server"]
+    (entry / "cmdline").write_text("\0".join(words))
+    (entry / "status").write_text("Name:\tpython\nPPid:\t1\n")
+    finding = clinic.found("child_left")
+    assert finding.command == "kill 77"
+    return finding
+
+
+def lived(clinic: Clinic) -> str:
+    """Let a daemon without readable files run an execution in this state; return the execution."""
+
+    async def live() -> str:
+        async with running_host(clinic.root) as host:
+            host.gate.is_open.set()
+            client = Client(host.socket)
+            reply = await client.post("/v1/entry-points/ops/triage/trigger", {})
+            name = str(reply.json["execution_id"])
+            await client.get(f"/v1/executions/{name}?wait=15")
+            return name
+
+    return asyncio.run(live())
+
+
+@stages("mirror_behind")
+def _(clinic: Clinic) -> Finding:
+    lived(clinic)
+    return clinic.found("mirror_behind")
+
+
+# --- the table --------------------------------------------------------------------------------------
+
+
+def test_every_finding_has_a_cause_here() -> None:
+    assert STAGES.keys() == FINDINGS.keys()
+
+
+@pytest.mark.parametrize("id", FINDINGS)
+def test_a_finding_comes_from_its_cause(clinic: Clinic, id: str) -> None:
+    finding = STAGES[id](clinic)
+    assert finding.id == id
+    assert finding.cause
+    assert finding.subject
+    assert finding.command
+    shown = finding.to_json()
+    assert shown["severity"] == FINDINGS[id]
+
+
+def test_every_finding_is_documented_and_nothing_else_is() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", DOCS, flags=re.M)
+    assert rows == [(id, severity.value) for id, severity in FINDINGS.items()]
+
+
+def test_a_place_that_is_well_has_no_finding_but_that_nothing_runs(clinic: Clinic) -> None:
+    report = clinic.examine()
+    assert [finding.id for finding in report.findings] == ["daemon_down"]
+    assert report.exit_code == 0
+    assert list(report.lines())[-1] == "nothing is wrong"
+
+
+def test_our_own_unit_is_well(clinic: Clinic) -> None:
+    assert not [f for f in clinic.examine().findings if f.id.startswith("unit_")]
+
+
+def test_what_is_worst_comes_first(clinic: Clinic) -> None:
+    clinic.state.chmod(0o755)
+    clinic.patient.socket.write_text("")
+    report = clinic.examine()
+    assert [finding.severity for finding in report.findings] == [
+        Severity.ERROR,
+        Severity.WARNING,
+        Severity.INFO,
+    ]
+    assert report.exit_code == 1
+    assert list(report.lines())[-1] == "1 error, 1 warning"
+
+
+def test_a_key_that_is_missing_is_told_once(clinic: Clinic) -> None:
+    folder = clinic.agent()
+    clinic.configure(agents=[{"path": str(folder), "model": "gpt-5"}], llm={})
+    found = [f.id for f in clinic.examine().findings if "needs a key" in f.cause]
+    assert found == ["key_missing"]
+    clinic.configure(agents=[str(folder)], llm={"api_key": "a-key-of-mine-77"})
+    assert not [f for f in clinic.examine().findings if "needs a key" in f.cause]
+
+
+def test_keys_are_named_and_never_shown(clinic: Clinic) -> None:
+    secret = "sk-ant-api03-" + "q" * 30
+    clinic.configure(llm={"api_key": "a-key-of-mine-77"})
+    report = clinic.examine(environ={"ANTHROPIC_API_KEY": secret})
+    text = json.dumps(report.to_json()) + "".join(report.lines())
+    assert report.keys == ("llm.api_key", "ANTHROPIC_API_KEY")
+    assert secret not in text
+    assert "a-key-of-mine-77" not in text
+
+
+# --- mending ----------------------------------------------------------------------------------------
+
+
+def test_a_stale_socket_is_removed(clinic: Clinic) -> None:
+    with dead_socket(clinic.patient.socket):
+        report = clinic.examine(fix=True)
+    assert not clinic.patient.socket.exists()
+    assert report.mended == (f"removed {clinic.patient.socket}, on which nobody listened",)
+    assert report.exit_code == 0
+
+
+def test_what_is_no_stale_socket_is_left(clinic: Clinic) -> None:
+    clinic.patient.socket.write_text("precious")
+    report = clinic.examine(fix=True)
+    assert clinic.patient.socket.read_text() == "precious"
+    assert report.mended == ()
+
+
+def test_the_readable_files_are_rebuilt(clinic: Clinic) -> None:
+    name = lived(clinic)
+    report = clinic.examine(fix=True)
+    assert "rebuilt what lagged" in report.mended[0]
+    assert "mirror_behind" not in [finding.id for finding in report.findings]
+    state = clinic.state / "agents/ops/sessions" / name / "state.json"
+    assert json.loads(state.read_text())["status"] == "completed"
+
+
+def test_a_damaged_store_is_salvaged_and_its_bytes_are_kept(clinic: Clinic) -> None:
+    name = lived(clinic)
+    path = clinic.patient.database
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'events'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek(8192 * (page - 1))
+        file.write(b"\xff" * 8192)
+    damaged = path.read_bytes()
+    assert "store_damaged" in [finding.id for finding in clinic.examine().findings]
+
+    report = clinic.examine(fix=True)
+    assert "store_damaged" not in [finding.id for finding in report.findings]
+    (kept,) = clinic.state.glob("hive.db.damaged-*Z")
+    assert kept.read_bytes() == damaged
+    assert "1 executions" in report.mended[0]
+    assert "something is missing in events" in report.mended[0]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id FROM executions").fetchall() == [(name,)]
+
+
+def test_a_store_of_which_nothing_can_be_read_is_left_as_it_is(clinic: Clinic) -> None:
+    clinic.patient.database.write_bytes(b"not a database" * 500)
+    report = clinic.examine(fix=True)
+    assert clinic.patient.database.read_bytes() == b"not a database" * 500
+    assert report.mended[0].startswith("store_damaged was left as it is")
+    assert report.exit_code == 1
+
+
+def test_nothing_is_salvaged_under_a_daemon_that_runs(clinic: Clinic) -> None:
+    tear(clinic.patient.database)
+    before = clinic.patient.database.read_bytes()
+    with own(clinic.state):
+        report = clinic.examine(fix=True)
+    assert clinic.patient.database.read_bytes() == before
+    assert "is owned by process" in report.mended[0]
+
+
+def test_without_fix_nothing_is_touched(clinic: Clinic) -> None:
+    tear(clinic.patient.database)
+    before = clinic.patient.database.read_bytes()
+    with dead_socket(clinic.patient.socket):
+        clinic.examine()
+    assert clinic.patient.socket.exists()
+    assert clinic.patient.database.read_bytes() == before
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_hive_doctor_reports_and_ends_with_one_where_something_is_wrong(clinic: Clinic) -> None:
+    clinic.patient.socket.write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "hive_cli", "doctor", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "HIVE_CONFIG": str(clinic.root / "hive.yaml")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert "socket_odd" in [finding["id"] for finding in report["findings"]]
+    assert set(report) == {"findings", "keys", "mended"}
