@@ -26,6 +26,19 @@ def read(hive: Hive, route: Route, query: Query | None = None, **names: str) -> 
         return _of_store(request, unreachable)
 
 
+def is_reachable(hive: Hive) -> bool:
+    """Say whether a daemon answers, or is too busy to answer at once."""
+    try:
+        replace(hive.client, patience=PATIENCE_SECONDS).get(Route.LIVEZ)
+    except AnswerLost:
+        return True
+    except Unreachable:
+        return False
+    except Failure:
+        return True
+    return True
+
+
 def _of_store(request: Request, unreachable: Unreachable) -> Json:
     try:
         answer = ask_local("ask", request.target)

@@ -1,5 +1,5 @@
 """Commands that need no daemon: `python -m hive_daemon.local config check|show`, `agents validate|graph`,
-`mcp probe`, `trace`, `run`, `doctor`; and `ask`, which answers from the store of a daemon that is down.
+`mcp probe`, `run`, `doctor`; and `ask`, which answers from the store of a daemon that is down.
 
 The `hive` command runs them in a process of their own, so that the code of an agent, which has to be imported to be
 checked, runs in a process that does nothing else. The report goes to stdout; what an agent prints meanwhile to stderr.
@@ -21,8 +21,8 @@ from hive_daemon.config.load import load_config
 from hive_daemon.config.loaded import LoadedConfig, show
 from hive_daemon.config.sources import ConfigSources
 from hive_daemon.config.tree import dotted, leaves
-from hive_daemon.control.wire import ExitCode, exit_code
-from hive_daemon.errors import AgentLoadError, ConfigError, HiveError
+from hive_daemon.control.wire import ExitCode
+from hive_daemon.errors import AgentLoadError, ConfigError
 from hive_daemon.observability.strict_json import escape_controls
 from hive_daemon.runner.streams import complete_streams
 
@@ -86,11 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("path", metavar="PATH", help="an agent's folder, or a mcp_servers.json")
     verb.add_argument("--server", metavar="NAME", action="append", default=[], help="only this")
     _finish(verb, probe_servers)
-    verb = nouns.add_parser("trace", help=show_trace.__doc__)
-    verb.add_argument("execution", metavar="ID", help="an execution")
-    verb.add_argument("--state-dir", metavar="DIR", default="", help="where the state is kept")
-    _finish(verb, show_trace)
     _add_run(nouns.add_parser("run", help=run.__doc__))
+    verb = nouns.add_parser("doctor", help=doctor.__doc__)
+    for name in ("--config", "--socket", "--state-dir"):
+        verb.add_argument(name, metavar="PATH", help="instead of the usual places")
+    verb.add_argument("--fix", action="store_true", help="mend what is safe to mend")
+    _finish(verb, doctor)
     verb = nouns.add_parser("ask", help=ask.__doc__)
     verb.add_argument("target", metavar="TARGET", help="a path of the control API that only reads")
     verb.add_argument("--config", metavar="FILE", help="the file, instead of the usual places")
@@ -111,6 +112,12 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     ):
         verb.add_argument(name, default="", help=meaning)
     verb.add_argument("--accept-changed-graph", action="store_true", help="go on all the same")
+    for name, meaning in (
+        ("--approve", "a tool call that waits may run"),
+        ("--reject", "a tool call that waits may not run"),
+    ):
+        verb.add_argument(name, action="append", default=[], help=meaning)
+    verb.add_argument("--message", default="", help="what the model is told of what is rejected")
     _finish(verb, run)
 
 
@@ -229,27 +236,13 @@ def probe_servers(given: argparse.Namespace) -> int:
     return probed.exit_code
 
 
-def show_trace(given: argparse.Namespace) -> int:
-    """Read from the store what an execution did when, whether or not a daemon runs; always as JSON."""
-    from hive_daemon.control.errors import error_document
-    from hive_daemon.control.trace_view import stored_trace
-
-    flags = {"state_dir": given.state_dir or None}
-    try:
-        config = load_config(ConfigSources.of_process(None, flags)).config
-        _write_json(stored_trace(config.state_dir, given.execution))
-    except HiveError as error:
-        _write_json(error_document(error))
-        return exit_code(error.code)
-    return EXIT_OK
-
-
 def run(given: argparse.Namespace) -> int:
     """Run an agent folder once in the foreground, or a Python program."""
     from hive_daemon.runner.program import is_program, run_program
 
     if is_program(given.path):
         return run_program(given.path, given.arguments)
+    from hive_daemon.graph.approvals import Decision
     from hive_daemon.runner.command import run_folder
     from hive_daemon.runner.foreground import Order
 
@@ -267,6 +260,10 @@ def run(given: argparse.Namespace) -> int:
         state_dir=given.state_dir,
         timeout_seconds=float(given.timeout) if given.timeout else None,
         accepts_changed_graph=given.accept_changed_graph,
+        decisions=(
+            *(Decision(call, is_approved=True) for call in given.approve),
+            *(Decision(call, False, message=given.message) for call in given.reject),
+        ),
     )
     return run_folder(order, as_json=given.as_json)
 
@@ -289,6 +286,22 @@ def ask(given: argparse.Namespace) -> int:
     status, body = asyncio.run(ask_store(loaded, given.target))
     sys.stdout.write(body.decode() + "\n")
     return EXIT_OK if status < 300 else ExitCode.FAILED
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Look for what is wrong with the daemon, its state and its machine."""
+    from hive_daemon.doctor.examination import examine_process
+    from hive_daemon.observability.logging import configure_logging
+
+    configure_logging("ERROR")
+    flags = {"socket": given.socket, "state_dir": given.state_dir}
+    with redirect_stdout(sys.stderr):
+        report = examine_process(given.config, flags, fix=given.fix)
+    if given.as_json:
+        _write_json(report.to_json())
+    else:
+        _write(*report.lines())
+    return report.exit_code
 
 
 def _load(given: argparse.Namespace) -> LoadedConfig:

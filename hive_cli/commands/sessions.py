@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from hive_cli.options import (
     Window,
     reference,
 )
-from hive_cli.reading import read
+from hive_cli.reading import is_reachable, read
 from hive_cli.render import (
     Cell,
     Json,
@@ -108,6 +109,9 @@ def show(hive: Hive, session: SessionRef) -> None:
 def tail(hive: Hive, session: SessionRef, window: Window, follow: FollowFlag = False) -> ExitCode:
     """Show a session's events; with -f go on until nothing of it runs, and end with that run's exit code."""
     after, last = window.start()
+    if not follow and not is_reachable(hive):
+        _tell_stored(hive, reference(session, "session"), after, last)
+        return ExitCode.OK
     id = str(hive.client.get(Route.SESSION, session=reference(session, "session")).get("id"))
     follower = Follower(
         hive.client,
@@ -128,9 +132,22 @@ def tail(hive: Hive, session: SessionRef, window: Window, follow: FollowFlag = F
 
 
 def _tell(hive: Hive, follower: Follower) -> None:
+    _narrate(hive, follower.events())
+
+
+def _tell_stored(hive: Hive, session: str, after: int | None, last: int | None) -> None:
+    """Tell what the store of a daemon that is down holds of a session."""
+    query = {
+        **({"after": after} if after is not None else {}),
+        **({"last": last} if last is not None else {}),
+    }
+    _narrate(hive, read(hive, Route.SESSION_EVENTS, query, session=session).get("items") or ())
+
+
+def _narrate(hive: Hive, events: Iterable[Json]) -> None:
     narrator = Narrator(sys.stdout)
     try:
-        for event in follower.events():
+        for event in events:
             if hive.as_json:
                 write_line(event)
             else:

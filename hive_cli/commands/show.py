@@ -26,7 +26,7 @@ def show(hive: Hive, id: AnyRef) -> None:
         return
     kind = str(answer.get("kind"))
     write(f"{kind} {answer.get('id')}")
-    _WRITERS.get(kind, _facts)(answer.get(kind) or {})
+    _WRITERS.get(kind, _facts)(answer.get("shown") or {})
 
 
 def _facts(shown: Json) -> None:

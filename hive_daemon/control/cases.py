@@ -18,6 +18,7 @@ from hive_daemon.control.views import time_view
 from hive_daemon.errors import ExecutionNotFound, IllegalMove, InvalidInput
 from hive_daemon.insight.executions import Evidence, in_short, tell_execution
 from hive_daemon.insight.happenings import TELLING
+from hive_daemon.insight.incidents import tell_incident
 from hive_daemon.insight.moments import read_moment
 from hive_daemon.insight.story import Daemon, Link, Story, moment
 from hive_daemon.insight.timers import TimerEvidence, row_at, tell_instant, tell_timer
@@ -55,6 +56,8 @@ async def tell(control: Control, named: Named, at: str = "") -> Story:
             return await _delivery(control, named.row)
         case Kind.EVENT:
             return tell_event(named.row)
+        case Kind.INCIDENT:
+            return tell_incident(named.row)
         case Kind.APPROVAL:
             pending: Pending = named.row
             return await execution_story(control, pending.row)
@@ -216,6 +219,7 @@ async def _timer(control: Control, row: TimerRow, at: str) -> Story:
         zone=zone,
         daemon=daemon_of(control),
         trouble=trouble_of(control, row.agent),
+        refusal=control.host.fortunes.of(row.agent).trouble,
         schedule=schedule_text(known.schedule) if known is not None else "",
         next_at=_next_of(known, row),
         is_due=_was_due(known, wanted),

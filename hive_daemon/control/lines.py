@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import orjson
 
 from hive_daemon.control.answers import Json
-from hive_daemon.control.cases import events_of, explained_of, trouble_of
+from hive_daemon.control.cases import daemon_of, events_of, explained_of, trouble_of
 from hive_daemon.control.context import Control
 from hive_daemon.control.views import Walked, address_of, current_node, waiting_view
 from hive_daemon.control.walked import all_walked_by
-from hive_daemon.insight.listing import Order, Test, chosen, rate
+from hive_daemon.insight.listing import Match, Order, chosen, rate
+from hive_daemon.insight.story import Cause, Daemon
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter, ExecutionRow
@@ -21,21 +22,29 @@ OPEN = tuple(status for status in ExecutionStatus if not status.is_terminal)
 MOST_LINES = 2_000
 """How many executions are looked at, the newest ones; beyond that `left_out` says that there are more."""
 
+MOST_EXPLAINED = 100
+"""For how many queued executions it is said what holds them, the oldest: each has to be looked at by itself."""
+
+_CARRIED = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.INTERRUPTED)
+"""What only a daemon carries on."""
+
 _RATE_SECONDS = 60.0
 _RATE_TURNS = 5
 _TURN = ("llm_turn_complete",)
 
 
 async def lines(
-    control: Control, *, with_ended: bool, tests: Sequence[Test], order: Order
+    control: Control, *, with_ended: bool, matches: Sequence[Match], order: Order
 ) -> tuple[list[Json], bool]:
     """Return the lines that are wanted, and whether there were more executions than were looked at."""
     wanted = ExecutionFilter(statuses=() if with_ended else OPEN, limit=MAX_PAGE)
     rows = await _rows(control, wanted)
     walked = await all_walked_by(control.host, rows)
+    queued = [row.execution_id for row in rows if row.status is ExecutionStatus.QUEUED]
+    asked = frozenset(queued[-MOST_EXPLAINED:])
     pairs = zip(rows, walked, strict=True)
-    found = await run_all("line", [_line(control, row, one) for row, one in pairs])
-    return chosen(found, tests, order), len(rows) >= MOST_LINES
+    found = await run_all("line", [_line(control, row, one, asked) for row, one in pairs])
+    return chosen(found, matches, order), len(rows) >= MOST_LINES
 
 
 async def _rows(control: Control, wanted: ExecutionFilter) -> list[ExecutionRow]:
@@ -52,9 +61,9 @@ async def _rows(control: Control, wanted: ExecutionFilter) -> list[ExecutionRow]
     return rows
 
 
-async def _line(control: Control, row: ExecutionRow, walked: Walked) -> Json:
+async def _line(control: Control, row: ExecutionRow, walked: Walked, asked: frozenset[str]) -> Json:
     model, speed = await _model(control, row)
-    held_by, waits_for = await _waits(control, row)
+    held_by, waits_for = await _waits(control, row, asked)
     now = control.now()
     until = now if row.ended_at is None else row.ended_at
     return {
@@ -95,12 +104,16 @@ async def _model(control: Control, row: ExecutionRow) -> tuple[str | None, float
     return str(told[-1][1].get("model") or "") or None, rate(recent) if is_at_work else None
 
 
-async def _waits(control: Control, row: ExecutionRow) -> tuple[str | None, str | None]:
-    """Return by what an execution is held, in a word and in words."""
+async def _waits(
+    control: Control, row: ExecutionRow, asked: frozenset[str]
+) -> tuple[str | None, str | None]:
+    """Return by what an execution is held, in a word and in words; of what is queued only for those asked about."""
+    if row.status in _CARRIED and daemon_of(control) is Daemon.DOWN:
+        return Cause.DAEMON_DOWN.value, "the daemon is not running"
     if row.status is ExecutionStatus.QUEUED:
         if trouble := trouble_of(control, row.agent):
             return "degraded", trouble
-        explained = await explained_of(control, row)
+        explained = await explained_of(control, row) if row.execution_id in asked else None
         if explained is None or not explained.holds:
             return None, None
         by, told = explained.holds[0]

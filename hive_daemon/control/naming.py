@@ -33,6 +33,7 @@ SESSIONS = "sessions/"
 TIMERS = "timers/"
 EVENTS = "events/"
 _DELIVERY = "dlv_"
+_INCIDENT = "inc_"
 _CHECKPOINT = re.compile(r"(?:(?P<session>[^/]+)/)?(?P<name>cp_.+)")
 _LOOKED_AT = 500
 _LOOKED_AT_SESSIONS = 100
@@ -48,6 +49,7 @@ class Kind(StrEnum):
     DELIVERY = "delivery"
     EVENT = "event"
     APPROVAL = "approval"
+    INCIDENT = "incident"
     CHECKPOINT = "checkpoint"
 
 
@@ -70,6 +72,8 @@ async def find(control: Control, text: str) -> Named:
         return await _event(control, text.removeprefix(EVENTS))
     if text.startswith(_DELIVERY):
         return await _delivery(control, text)
+    if text.startswith(_INCIDENT):
+        return Named(Kind.INCIDENT, text, await control.store.incidents.load(text))
     if match := _CHECKPOINT.fullmatch(text):
         return await _checkpoint(control, match["session"] or "", match["name"])
     if ":" in text and "::" not in text and is_approval(text):

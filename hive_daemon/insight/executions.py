@@ -188,7 +188,7 @@ def _paused(evidence: Evidence) -> _End:
     return _End(
         Cause.BUDGET if is_budget else Cause.PAUSED,
         f"{row.execution_id} is paused{at(_waits_at(row))}, since {moment(row.updated_at)}{why}",
-        f"hive sessions resume {row.session_id}",
+        "hive budget status" if is_budget else f"hive sessions resume {row.session_id}",
     )
 
 
@@ -248,7 +248,8 @@ def _completed(evidence: Evidence) -> _End:
         took = f" after {span(row.ended_at - row.started_at)}"
     reborn = _last(evidence, "execution_resurrected")
     if reborn is None:
-        told = f"{row.execution_id} reached its end{took}, {row.steps} steps"
+        steps = "1 step" if row.steps == 1 else f"{row.steps} steps"
+        told = f"{row.execution_id} reached its end{took}, in {steps}"
         return _End(Cause.COMPLETED, told, f"hive executions show {row.execution_id}")
     data = data_of(reborn)
     return _End(

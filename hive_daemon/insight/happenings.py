@@ -69,8 +69,8 @@ _SENTENCES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "constraint_violation": lambda node, data: (
         f"the constraint {data.get('constraint_id')} was broken: {data.get('description')}"
     ),
-    "budget_warning": lambda node, data: "a budget is nearly spent",
-    "budget_exceeded": lambda node, data: "a budget is spent",
+    "budget_warning": lambda node, data: f"{_budget(data)} is nearly spent",
+    "budget_exceeded": lambda node, data: f"{_budget(data)} is spent ({data.get('on_exceed')})",
     "trigger_suppressed": lambda node, data: (
         f"{data.get('entry_point')} was not set off by its {data.get('event_type')}: {data.get('reason')}"
     ),
@@ -85,6 +85,11 @@ def at(node: object) -> str:
 def colon(text: object) -> str:
     """Put a reason behind a colon; empty for none."""
     return f": {text}" if text else ""
+
+
+def _budget(data: Mapping[str, Any]) -> str:
+    used, limit, measure = data.get("used"), data.get("limit"), data.get("measure")
+    return f"the budget {data.get('budget')} ({used} of {limit} {measure} of {data.get('subject')})"
 
 
 def _nth(count: object) -> str:

@@ -71,14 +71,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Match:
     """What a field must be: its value, or the beginning of it before a `*`."""
 
     key: Key
     value: str
 
     @classmethod
-    def read(cls, text: str) -> Test:
+    def read(cls, text: str) -> Match:
         """Read `status=running` or `entry_point=ops/*`. Raises InvalidInput."""
         name, equals, value = text.partition("=")
         if not equals or not value:
@@ -94,15 +94,15 @@ class Test:
         return shown == self.value
 
 
-def chosen(lines: Iterable[Line], tests: Sequence[Test], order: Order) -> list[Line]:
+def chosen(lines: Iterable[Line], matches: Sequence[Match], order: Order) -> list[Line]:
     """Return the lines that are wanted: any value of one key, every key; in order."""
-    by_key: dict[Key, list[Test]] = {}
-    for test in tests:
-        by_key.setdefault(test.key, []).append(test)
+    by_key: dict[Key, list[Match]] = {}
+    for match in matches:
+        by_key.setdefault(match.key, []).append(match)
     wanted = (
         line
         for line in lines
-        if all(any(test.holds(line) for test in alternatives) for alternatives in by_key.values())
+        if all(any(match.holds(line) for match in alternatives) for alternatives in by_key.values())
     )
     return order.sorted(wanted)
 

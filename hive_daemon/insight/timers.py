@@ -26,9 +26,10 @@ _NEAR_SECONDS = 60.0
 class TimerEvidence:
     """What is known of a timer.
 
-    `rows` are its newest instants, newest first; `trouble` is why its agent does not run; `schedule` is when it is due,
-    for people; `is_due` says whether it was to be due at the time that is asked about, None if nobody knows; `followed`
-    tells what became of the execution of that instant, `blocker` which execution stood in its way.
+    `rows` are its newest instants, newest first; `trouble` is why its agent does not run, `refusal` why the model
+    service does not take its key; `schedule` is when it is due, for people; `is_due` says whether it was to be due at
+    the time that is asked about, None if nobody knows; `followed` tells what became of the execution of that instant,
+    `blocker` which execution stood in its way.
     """
 
     timer_id: str
@@ -38,6 +39,7 @@ class TimerEvidence:
     zone: tzinfo = UTC
     daemon: Daemon = Daemon.RUNNING
     trouble: str = ""
+    refusal: str = ""
     schedule: str = ""
     next_at: float | None = None
     is_due: bool | None = None
@@ -119,6 +121,9 @@ def _paused(evidence: TimerEvidence, row: TimerRow) -> _End:
     until = "" if row.paused_until is None else f" until {_local(evidence, row.paused_until)}"
     note = f": {row.note}" if row.note else ""
     resume = f"hive timers resume {evidence.timer_id}"
+    if row.paused_by == LEDGER_NAME and evidence.refusal:
+        told = f"{evidence.timer_id} was paused by the daemon itself at {since}: {evidence.refusal}"
+        return _End(Cause.DEGRADED, told, "hive status")
     if row.paused_by == LEDGER_NAME:
         told = f"{evidence.timer_id} was paused by the daemon itself at {since}{until}{note}"
         return _End(Cause.FAILING, told, resume)

@@ -71,10 +71,11 @@ class SessionReader:
         return self._archive.session(session_id) is not None
 
     def _record(self, rows: SessionRows) -> SessionRecord:
-        described = [(self._meta(row), row) for row in rows.executions]
+        described = [(self.meta_of(row), row) for row in rows.executions]
         return SessionRecord(described, rows.checkpoints, rows.events)
 
-    def _meta(self, row: ExecutionRow) -> MirrorMeta:
+    def meta_of(self, row: ExecutionRow) -> MirrorMeta:
+        """Return what the readable files need to know of an execution; what only its agent knows, as they have it."""
         directory = self._directory(row)
         known = _known(directory / SESSIONS / row.session_id / STATE)
         return MirrorMeta(

@@ -1,4 +1,4 @@
-"""`hive ps`, `show`, `why`, `top`: the real commands, against a running daemon and against the store of one that is down."""
+"""`hive ps`, `show`, `why`, `top`: the real commands, with a running daemon and with the store of one that is down."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import pytest
 
 from hive_daemon.control.wire import Route
 from hive_daemon.runtime.webhook_schemes import Check, Verify, proof
+from hive_daemon.storage.incident_book import Sighting
 from tests.fakes.clerk import add_clerk
 from tests.fakes.control_client import SECONDS, Client
 from tests.fakes.control_host import Host, running_host
+from tests.fakes.timed_agent import NINE
 from tests.fakes.webhook_bench import post
 
 ROOT = Path(__file__).parent.parent.parent
@@ -145,16 +147,16 @@ async def test_whatever_has_an_id_is_shown(host: Host, client: Client) -> None:
     asks, pays = await settled(client, "desk/ask"), await settled(client, "clerk/pay")
     assert (await shown(client, asks))["kind"] == "execution"
     assert (await shown(client, asks.removeprefix("session_")[:-2]))["id"] == asks
-    assert (await shown(client, f"sessions/{asks}"))["session"]["id"] == asks
-    assert (await shown(client, "timers/report"))["timer"]["id"] == "ops/report"
+    assert (await shown(client, f"sessions/{asks}"))["shown"]["id"] == asks
+    assert (await shown(client, "timers/report"))["shown"]["id"] == "ops/report"
     assert (await shown(client, "ops/report"))["kind"] == "timer"
     event = await shown(client, "events/1")
-    assert event["event"]["seq"] == 1
+    assert event["shown"]["seq"] == 1
     (approval,) = (await client.get("/v1/approvals")).json["items"]
-    assert (await shown(client, approval["id"]))["approval"]["execution_id"] == pays
+    assert (await shown(client, approval["id"]))["shown"]["execution_id"] == pays
     (checkpoint, *_) = (await client.get(f"/v1/sessions/{asks}/checkpoints")).json["items"]
     name = f"{asks}/{checkpoint['checkpoint_id']}"
-    assert (await shown(client, name))["checkpoint"] == checkpoint
+    assert (await shown(client, name))["shown"] == checkpoint
 
 
 async def test_a_delivery_is_shown_by_the_beginning_of_its_id(host: Host, client: Client) -> None:
@@ -166,6 +168,16 @@ async def test_a_delivery_is_shown_by_the_beginning_of_its_id(host: Host, client
     assert (found["kind"], found["id"]) == ("delivery", row["delivery_id"])
 
 
+async def test_an_incident_is_shown_and_told_of(host: Host, client: Client) -> None:
+    seen = Sighting("ops", "triage", "stall", "silent", "high", "no step", "look", NINE)
+    host.incidents.sight(seen)
+    await host.incidents.settle()
+    assert (await shown(client, seen.incident_id))["shown"]["cause"] == "no step"
+    story = (await client.get(Route.WHY.path(id=seen.incident_id))).json
+    assert (story["kind"], "seen once: no step" in story["answer"]) == ("incident", True)
+    assert story["remedy"] == f"hive incidents ack {seen.incident_id}"
+
+
 @pytest.mark.parametrize(
     ("id", "status"),
     [
@@ -174,6 +186,7 @@ async def test_a_delivery_is_shown_by_the_beginning_of_its_id(host: Host, client
         ("events/99999999", 404),
         ("timers/nobody", 404),
         ("dlv_00", 404),
+        ("inc_000000000000", 404),
         ("cp_node_start_x_000001", 404),
         ("what is this?", 400),
     ],
@@ -236,6 +249,11 @@ async def test_the_store_is_read_when_the_daemon_is_down(gone: dict[str, str], h
     assert (code, len(json.loads(out)["items"])) == (0, 2)
     code, out, _ = await hive("sessions", "show", gone["asks"])
     assert (code, gone["asks"] in out) == (0, True)
+    code, out, _ = await hive("sessions", "tail", gone["asks"], "--json")
+    types = [json.loads(line)["type"] for line in out.splitlines()]
+    assert (code, types[0], types[-1]) == (0, "execution_started", "execution_paused")
+    code, out, _ = await hive("sessions", "tail", gone["asks"], "-n", "1", "--json")
+    assert (code, len(out.splitlines())) == (0, 1)
 
 
 async def test_what_is_not_in_the_store_is_not_found_without_a_daemon_too(

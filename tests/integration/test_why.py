@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from hive_daemon.budgets.rules import Amount
 from hive_daemon.clock import Clock
 from hive_daemon.control.wire import Route
+from hive_daemon.monitoring.agent_watch import AgentWatch
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.webhook_schemes import Check, Verify, proof
+from hive_daemon.storage.budget_ledger import Asking
+from hive_daemon.storage.timer_values import LEDGER_NAME
 from hive_daemon.storage.values import EventFilter
-from tests.fakes.clerk import add_clerk
+from tests.fakes.clerk import Clerk, add_clerk
 from tests.fakes.clock import FakeClock
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import Host, chain, node, running_host
@@ -215,6 +219,18 @@ async def test_one_that_is_paused(client: Client) -> None:
     assert story["remedy"] == f"hive sessions resume {rests}"
 
 
+async def test_one_whose_budget_is_spent(host: Host, client: Client) -> None:
+    budget = {"requests": 1, "per": "execution", "on_exceed": "pause"}
+    spec = EntryPointSpec(id="thrifty", isolation_level="isolated", budgets=[budget])
+    await add_clerk(host, Clerk(extra=(spec,)))
+    spends = await start(client, "clerk/thrifty")
+    await settled(client, spends)
+    story = await why(client, spends)
+    assert story["cause"] == "budget"
+    assert "requests" in story["answer"]
+    assert story["remedy"] == "hive budget status"
+
+
 # --- what ended -------------------------------------------------------------------------------------
 
 
@@ -410,7 +426,7 @@ async def test_a_timer_that_a_person_paused(timed: Host, clock: FakeClock) -> No
     assert now["remedy"] == "hive timers resume clock/skips"
     then = await why(client, "timers/clock/skips", at="09:01")
     assert then["cause"] == "timer_paused"
-    assert "started nothing at 2026-03-02 09:01:00+00:00: the timer is paused" in then["answer"]
+    assert "started nothing at 2026-03-02 09:01:00+00:00: the timer was paused" in then["answer"]
 
 
 async def test_a_timer_whose_last_execution_still_runs(timed: Host, clock: FakeClock) -> None:
@@ -442,6 +458,45 @@ async def test_a_timer_of_a_busy_agent(timed: Host, clock: FakeClock) -> None:
     story = await why(client, "timers/idles", at="09:01")
     assert story["cause"] == "idle"
     assert "less than idle_timeout_seconds 300" in story["answer"]
+
+
+async def test_a_timer_whose_budget_is_spent(timed: Host, clock: FakeClock) -> None:
+    budget = {"requests": 5, "per": "1h"}
+    await timed.add("poor", chain("poor", node("after")), every("held", budgets=[budget]))
+    hour = timed.services.budgets.hour()
+    subject = "entry_point:poor/held"
+    spent = Asking("t", (subject,), hour, Amount(requests=5), (), is_final=True)
+    await timed.services.store.budgets.reserve(spent)
+    await settle(timed, clock, "poor/held", 1)
+    story = await why(Client(timed.socket), "timers/held", at="09:01")
+    assert story["cause"] == "budget"
+    assert "5 of 5 requests" in story["answer"]
+    assert story["remedy"] == "hive budget status"
+
+
+async def test_a_timer_of_an_agent_whose_key_is_refused(host: Host, client: Client) -> None:
+    refused = {"error": {"kind": "auth", "message": "invalid x-api-key"}, "repeat": True}
+    spec = EntryPointSpec(id="plain", isolation_level="isolated")
+    await add_clerk(host, Clerk(script={"nodes": {"work": [refused]}}, extra=(spec, every("tick"))))
+    opened = host.runtime("clerk").opened
+    assert opened is not None
+    timers = opened.timers.source
+
+    def pause(agent: str, reason: str) -> list[str]:
+        timers.set_paused(list(timers.timers), True, by=LEDGER_NAME, note=reason)
+        return list(timers.timers)
+
+    host.fortunes = AgentWatch(pause, lambda agent, ids: None)
+    host.services.hub.listen(host.fortunes.tell)
+    for _ in range(3):
+        last = await start(client, "clerk/plain")
+        await settled(client, last)
+    story = await until(client, "timers/clerk/tick", "degraded")
+    assert "refused the key 3 times in a row" in story["answer"]
+    assert "invalid x-api-key" in story["answer"]
+    failed = await why(client, last)
+    assert failed["cause"] == "model_failed"
+    assert "(auth)" in failed["answer"]
 
 
 async def test_a_timer_that_failed_too_often(timed: Host, clock: FakeClock) -> None:

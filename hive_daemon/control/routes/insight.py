@@ -13,7 +13,8 @@ from hive_daemon.control.timer_views import clockworks, occurrence_view, timer_v
 from hive_daemon.control.views import checkpoint_view, execution_view, time_view
 from hive_daemon.control.walked import walked_by
 from hive_daemon.control.wire import PAGE_SIZE_MAX
-from hive_daemon.insight.listing import Key, Order, Test
+from hive_daemon.insight.listing import Key, Match, Order
+from hive_daemon.monitoring.alert_rules import incident_view
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.runtime.events import from_stored
 from hive_daemon.runtime.triggers.zones import read_zone
@@ -26,11 +27,11 @@ _SHOWN_INSTANTS = 10
 async def ps(control: Control, ask: Ask) -> web.StreamResponse:
     """List executions, a line each: those that have not ended, or all."""
     query = ask.query
-    tests = [Test.read(text) for text in query.every("filter")]
+    matches = [Match.read(text) for text in query.every("filter")]
     order = Order.read(query.one("sort") or f"-{Key.AGE}")
     most = query.whole("limit", 1, PAGE_SIZE_MAX) or PAGE_SIZE_MAX
     with_ended = query.flag("all", False)
-    found, is_cut = await lines(control, with_ended=with_ended, tests=tests, order=order)
+    found, is_cut = await lines(control, with_ended=with_ended, matches=matches, order=order)
     return answer(
         {"items": found[:most], "next_cursor": None, "left_out": is_cut or len(found) > most}
     )
@@ -39,9 +40,8 @@ async def ps(control: Control, ask: Ask) -> web.StreamResponse:
 async def show(control: Control, ask: Ask) -> web.StreamResponse:
     """Show anything that has an id."""
     named = await find(control, ask.names["id"])
-    return answer(
-        {"kind": named.kind, "id": named.id, named.kind.value: await _view(control, named)}
-    )
+    shown = await _view(control, named)
+    return answer({"kind": named.kind, "id": named.id, "shown": shown})
 
 
 async def why(control: Control, ask: Ask) -> web.StreamResponse:
@@ -62,6 +62,8 @@ async def _view(control: Control, named: Named) -> Json:
         case Kind.EVENT:
             shown: Json = redactor().redact_value(from_stored(row).to_dict())
             return shown
+        case Kind.INCIDENT:
+            return incident_view(row)
         case Kind.APPROVAL:
             view: Json = row.view()
             return view

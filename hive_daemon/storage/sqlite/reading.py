@@ -37,7 +37,7 @@ class _NoWriter(Writer):
         return answer
 
 
-class _Nobody(StoreListener):
+class Deaf(StoreListener):
     """Hears of nothing: nothing is committed."""
 
     def committed(
@@ -60,6 +60,6 @@ async def read_sqlite(directory: Path, clock: Clock = SYSTEM_CLOCK) -> AsyncIter
         raise StorageUnavailable(f"there is no {DATABASE} in {directory}")
     readers = Readers(path)
     try:
-        yield store_over(_NoWriter(path, clock, _Nobody()), readers, _Nobody(), clock)
+        yield store_over(_NoWriter(path, clock, Deaf()), readers, Deaf(), clock)
     finally:
         readers.close()

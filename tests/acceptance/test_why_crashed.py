@@ -1,0 +1,54 @@
+"""`hive why` about what a killed daemon left behind: while it is down, when it is back, when it came back too often."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.daemon_process import Place
+from tests.fakes.gate import Gate
+
+
+def why(place: Place, id: str) -> dict[str, Any]:
+    """Ask the real command, which reads the store when the daemon is down."""
+    done = place.hive("why", id, "--json", HIVE_STATE_DIR=str(place.state))
+    assert done.returncode == 0, done.stderr
+    story: dict[str, Any] = json.loads(done.stdout)
+    return story
+
+
+@pytest.mark.timeout(60)
+def test_what_was_running_when_the_daemon_was_killed(place: Place, gate: Gate) -> None:
+    daemon = place.start().ready()
+    name = place.trigger("witness/hold", n=1)
+    gate.guest()
+    daemon.kill()
+    down = why(place, name)
+    assert down["cause"] == "daemon_down"
+    assert f"the daemon ended while {name} ran" in down["answer"]
+    listed = place.hive("ps", "--json", HIVE_STATE_DIR=str(place.state))
+    assert [line["held_by"] for line in json.loads(listed.stdout)["items"]] == ["daemon_down"]
+
+    place.start().ready()
+    gate.guest().let_through()
+    assert place.settled(name)["status"] == "completed"
+    done = why(place, name)
+    assert done["cause"] == "resurrected"
+    assert "though the process ended while it ran: it went on at node hold" in done["answer"]
+
+
+@pytest.mark.timeout(60)
+def test_what_took_the_daemon_down_too_often(place: Place, gate: Gate) -> None:
+    place.write(agents=[str(place.path / "agents" / "witness")], recovery={"max_attempts": 1})
+    daemon = place.start().ready()
+    name = place.trigger("witness/hold", n=1)
+    gate.guest()
+    daemon.kill()
+    place.start().ready()
+    assert place.settled(name)["status"] == "recovery_exhausted"
+    story = why(place, name)
+    assert story["cause"] == "recovery_exhausted"
+    assert "is not tried again" in story["answer"]
+    assert story["remedy"] == f"hive sessions resume {name}"
