@@ -8,6 +8,7 @@ path-safe. Anything that reaches the file system passed one of the checks below.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from datetime import UTC, datetime
 from random import Random, SystemRandom
@@ -21,6 +22,14 @@ GRAPH_SEPARATOR = "::"
 
 # Ids must differ, they need not be secret: a generator seeded once spares a system call for each.
 _random = Random(SystemRandom().getrandbits(256))
+
+
+def _seed_anew() -> None:
+    _random.seed(SystemRandom().getrandbits(256))
+
+
+# A forked process would draw the ids that its parent draws.
+os.register_at_fork(after_in_child=_seed_anew)
 
 
 def _hex(digits: int) -> str:

@@ -32,7 +32,7 @@ class LogFollower(Follower):
 
     def hint(self, otherwise: str = "") -> str:
         """Say what else there is."""
-        return otherwise
+        return f"{otherwise}; what it said before is in its log" if otherwise else ""
 
 
 @command(app, "logs")

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 
-import typer
-
-from hive_cli.client import Unreachable
 from hive_cli.durations import absolute, brief
 from hive_cli.grammar import Hive, command, single
-from hive_cli.local import ask_local
 from hive_cli.options import ExecutionRef, reference
+from hive_cli.reading import read
 from hive_cli.render import Json, escape, is_coloured, note, painted, write, write_json
 from hive_daemon.control.wire import Route
 
@@ -26,16 +22,9 @@ _COLOURS = {"invoke_agent": "bold", "chat": "cyan", "execute_tool": "yellow", "w
 
 
 @command(app, "trace")
-def trace(
-    hive: Hive,
-    execution: ExecutionRef,
-    state_dir: Annotated[
-        str,
-        typer.Option("--state-dir", metavar="DIR", help="Read the store there, without a daemon."),
-    ] = "",
-) -> None:
+def trace(hive: Hive, execution: ExecutionRef) -> None:
     """Draw what an execution did when: its nodes, model calls, tool calls and waits."""
-    document = _fetched(hive, reference(execution, "execution"), state_dir)
+    document = read(hive, Route.TRACE, execution=reference(execution, "execution"))
     if hive.as_json:
         write_json(document)
         return
@@ -43,17 +32,6 @@ def trace(
         write(line)
     if document.get("left_out"):
         note(f"{document['left_out']} more spans are left out")
-
-
-def _fetched(hive: Hive, wanted: str, state_dir: str) -> Json:
-    if state_dir:
-        return ask_local("trace", f"--state-dir={state_dir}", "--", wanted)
-    try:
-        # Whether the daemon is there or not, the store has the answer: nobody waits for a start.
-        return replace(hive.client, patience=0.0).get(Route.TRACE, execution=wanted)
-    except Unreachable as error:
-        note(f"{error.message}; reading the store")
-        return ask_local("trace", "--", wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Any, NamedTuple
@@ -61,7 +62,9 @@ class LogRing:
                 self._size -= len(self._lines.popleft().text)
             listeners = tuple(self._listeners)
         for tell in listeners:
-            tell()
+            # A listener whose event loop is closed hears no more; logging goes on.
+            with suppress(RuntimeError):
+                tell()
         return len(text)
 
     def flush(self) -> None:
@@ -73,7 +76,7 @@ class LogRing:
             return list(dropwhile(lambda line: line.seq <= seq, self._lines))
 
     def listen(self, tell: Callable[[], object]) -> None:
-        """Call `tell` after each line, in the thread that wrote it; it must not fail, wait or log."""
+        """Call `tell` after each line, in the thread that wrote it; it must not wait or log."""
         with self._lock:
             self._listeners[tell] = None
 

@@ -69,6 +69,13 @@ def spans_of(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    node_type: str
+    visit: int
+    number: int
+
+
 class _Fold:
     def __init__(self, row: ExecutionRow, has_content: bool) -> None:
         self._row = row
@@ -76,6 +83,7 @@ class _Fold:
         self._root = root_id(row.execution_id)
         self._spans: list[Span] = []
         self._nodes: dict[str, Span] = {}
+        self._attempts: dict[str, _Attempt] = {}
         self._tools: dict[tuple[str, str], Span] = {}
         self._wait: Span | None = None
         self._model = ""
@@ -88,6 +96,8 @@ class _Fold:
                 self._begin_node(event, said)
             case "node_completed":
                 self._end_node(event, said)
+            case "node_retry":
+                self._try_again(event, said)
             case "llm_turn_complete":
                 self._chat(event, said)
             case "llm_call_failed":
@@ -141,27 +151,42 @@ class _Fold:
     # --- nodes ------------------------------------------------------------------------------
 
     def _begin_node(self, event: StoredEvent, said: Mapping[str, Any]) -> None:
-        node, execution = event.node_id or "", self._row.execution_id
         visit, attempt = said.get("visit", 1), said.get("attempt", 1)
-        earlier = self._nodes.pop(node, None)
+        self._begin_attempt(event, _Attempt(said.get("node_type", ""), visit, attempt))
+
+    def _begin_attempt(self, event: StoredEvent, attempt: _Attempt, delay: float = 0.0) -> None:
+        node, execution = event.node_id or "", self._row.execution_id
+        span_id = span_id_of(execution, node, attempt.visit, attempt.number)
+        earlier = self._nodes.get(node)
+        if earlier is not None and earlier.span_id == span_id:
+            return  # It waited, or a crash cut it off, and goes on.
         if earlier is not None:
             self._spans.append(replace(earlier, end=event.timestamp, error="interrupted"))
+        self._attempts[node] = attempt
         self._nodes[node] = Span(
             SpanKind.NODE,
             node,
-            span_id_of(execution, node, visit, attempt),
+            span_id,
             self._root,
-            event.timestamp,
+            event.timestamp + delay,
             attributes=_filled(
                 {
                     "hive.execution.id": execution,
                     "hive.node.id": node,
-                    "hive.node.type": said.get("node_type", ""),
-                    "hive.node.visit": visit,
-                    "hive.node.attempt": attempt,
+                    "hive.node.type": attempt.node_type,
+                    "hive.node.visit": attempt.visit,
+                    "hive.node.attempt": attempt.number,
                 }
             ),
         )
+
+    def _try_again(self, event: StoredEvent, said: Mapping[str, Any]) -> None:
+        """Begin the next attempt of a node; the tries of a model call are a part of that call."""
+        earlier = self._attempts.get(event.node_id or "")
+        if earlier is None or said.get("model"):
+            return
+        following = replace(earlier, number=int(said.get("retry_count") or earlier.number) + 1)
+        self._begin_attempt(event, following, float(said.get("delay_seconds") or 0.0))
 
     def _end_node(self, event: StoredEvent, said: Mapping[str, Any]) -> None:
         begun = self._nodes.pop(event.node_id or "", None)
@@ -169,10 +194,7 @@ class _Fold:
             return
         error = "" if said.get("success", True) else "node_failed"
         attributes = _filled({**begun.attributes, "error.type": error})
-        span_id = str(said.get("span_id") or begun.span_id)
-        self._spans.append(
-            replace(begun, span_id=span_id, end=event.timestamp, error=error, attributes=attributes)
-        )
+        self._spans.append(replace(begun, end=event.timestamp, error=error, attributes=attributes))
 
     def _node_span(self, event: StoredEvent) -> str:
         node = self._nodes.get(event.node_id or "")

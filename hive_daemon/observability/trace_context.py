@@ -47,29 +47,30 @@ def clear_trace_context() -> None:
 
 MOST_REMEMBERED = 10_000
 
-_traces: OrderedDict[str, str] = OrderedDict()
+_traces: OrderedDict[str, dict[str, str]] = OrderedDict()
 
 
 def remember_trace(execution_id: str, trace_id: str) -> None:
     """Keep the trace of an execution for those who hear of it later: the handlers of its events."""
-    _traces[execution_id] = trace_id
+    _traces[execution_id] = {
+        "trace_id": trace_id,
+        "span_id": span_id_of(execution_id),
+        "execution_id": execution_id,
+    }
     _traces.move_to_end(execution_id)
     if len(_traces) > MOST_REMEMBERED:
         _traces.popitem(last=False)
 
 
-def set_trace_of(execution_id: str | None, **fields: Any) -> Token[MappingProxyType[str, Any]]:
+def set_trace_of(
+    execution_id: str | None, where: Mapping[str, str | None]
+) -> Token[MappingProxyType[str, Any]]:
     """Replace the trace context by that of an execution of this process; return a token for `reset`."""
     if execution_id is None:
         return trace_context.set(_EMPTY)
-    known = {
-        "trace_id": _traces.get(execution_id),
-        "span_id": span_id_of(execution_id),
-        "execution_id": execution_id,
-        **fields,
-    }
-    told = {name: value for name, value in known.items() if value is not None}
-    return trace_context.set(MappingProxyType(told))
+    known = _traces.get(execution_id) or {"execution_id": execution_id}
+    said = {name: value for name, value in where.items() if value is not None}
+    return trace_context.set(MappingProxyType({**known, **said}))
 
 
 # --- out to others, and in from them ------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 
 import pytest
 
@@ -91,8 +92,6 @@ async def test_an_execution_that_nobody_knows_is_not_found(world):
 
 
 async def hive(host, *arguments):
-    import sys
-
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hive_cli", "--socket", str(host.socket), *arguments),
         stdout=asyncio.subprocess.PIPE,
@@ -126,3 +125,13 @@ async def test_the_command_follows(world):
     process.terminate()
     await process.wait()
     assert heard[-1] == "two"
+
+
+async def test_without_a_daemon_the_command_says_where_else_to_look(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hive_cli", "--socket", str(tmp_path / "none"), "logs"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 5
+    assert "what it said before is in its log" in said.decode()

@@ -200,7 +200,7 @@ def check(name, events, expected):
     assert expected <= told, expected - told
     for event in events:
         if event.type.value in expected:
-            assert (event.graph_id, event.stream_id) == ("agent", "go"), event
+            assert (event.graph_id, event.stream_id) == ("primary", "go"), event
             assert (event.execution_id, event.session_id) == (name, name), event
             assert event.node_id or event.type.value in OF_THE_WHOLE, event
 
@@ -241,8 +241,8 @@ async def test_a_cancellation_is_told(tmp_path):
     await runtime.start()
     try:
         name = await runtime.trigger("go", {})
-        await entered.wait()
-        await runtime.cancel_execution("go", name)
+        await asyncio.wait_for(entered.wait(), SECONDS)
+        assert await runtime.cancel_execution("go", name)
         await heard.until(EventType.EXECUTION_CANCELLED)
     finally:
         await runtime.stop(0.0)

@@ -110,6 +110,31 @@ async def test_loop_thread_child_and_callback_write_the_same_trace_and_execution
     assert found["from the thread"]["span_id"] != found["from the loop"]["span_id"]
 
 
+async def test_a_line_of_an_execution_says_all_that_is_known_of_it(tmp_path):
+    configure_logging("INFO", "json", file=tmp_path / "log")
+    graph = graph_of(function("look", on_loop, outputs=("seen",)))
+    async with running(tmp_path / "state", graph, EntryPointSpec(id="go")) as runtime:
+        name = await runtime.trigger("go", {})
+        await runtime.wait_for_completion(name, SECONDS)
+    told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    [line] = [one for one in told if one["message"] == "from the loop"]
+    assert len(line.pop("trace_id")) == 32
+    assert len(line.pop("span_id")) == 16
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "myapp",
+        "message": "from the loop",
+        "execution_id": name,
+        "session_id": name,
+        "run_id": name,
+        "goal_id": "goal",
+        "stream_id": "go",
+        "agent_id": "agent",
+        "node_id": "look",
+    }
+
+
 async def test_a_handler_of_an_event_of_no_execution_has_no_trace(tmp_path):
     heard = []
 

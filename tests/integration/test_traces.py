@@ -1,6 +1,7 @@
 """Traces: spans from what is committed, `hive trace` with and without a daemon, W3C in and out, OTLP to a collector."""
 
 import asyncio
+import itertools
 import json
 import sys
 from contextlib import asynccontextmanager
@@ -8,20 +9,22 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hive_daemon.control.server import ControlServer
-from hive_daemon.control.trace_view import all_events, stored_trace
-from hive_daemon.errors import ExecutionNotFound
+from hive_daemon.control.trace_view import all_events
 from hive_daemon.graph.goal import Goal
+from hive_daemon.graph.node import NodeResult, NodeSpec
+from hive_daemon.ids import span_id_of
 from hive_daemon.llm.scripted import ScriptedProvider
 from hive_daemon.llm.values import Tool
 from hive_daemon.observability.spans import SpanKind, spans_of
-from hive_daemon.observability.trace_context import current_parent
+from hive_daemon.observability.trace_context import current_parent, set_trace_context
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.entry_point import EntryPointSpec
+from hive_daemon.runtime.events import EventType
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.runtime.services import begin_work
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import FakeAgent, open_host, running_host
-from tests.fakes.embedded import function, graph_of, model
+from tests.fakes.embedded import SECONDS, Heard, function, graph_of, model, running
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -154,12 +157,66 @@ async def test_a_traceparent_of_a_request_or_a_webhook_is_continued(tmp_path):
         await host.webhooks.stop()
 
 
-async def test_the_same_spans_come_after_a_restart_and_from_the_store_alone(tmp_path):
-    async with traced(tmp_path) as (host, client):
+async def test_each_attempt_of_a_node_is_a_span_with_the_id_that_it_ran_under(tmp_path):
+    seen = []
+
+    class Flaky:
+        async def execute(self, ctx):
+            seen.append(current_parent().span_id)
+            return NodeResult(len(seen) > 2, {"answer": "x"}, error="not yet", retryable=True)
+
+    node = NodeSpec(id="own", node_type="function", output_keys=["answer"], max_retries=3)
+    async with running(
+        tmp_path, graph_of(node), EntryPointSpec(id="go"), node_registry={"own": Flaky()}
+    ) as runtime:
+        name = await runtime.trigger("go", {})
+        await runtime.wait_for_completion(name, SECONDS)
+        store = runtime.running().services.store.executions
+        row, events = await store.load(name), await all_events(store, name)
+    spans = [span for span in spans_of(row, events) if span.kind is SpanKind.NODE]
+    assert [span.span_id for span in spans] == seen
+    assert [span.error for span in spans] == ["node_failed", "node_failed", ""]
+    assert [span.attributes["hive.node.attempt"] for span in spans] == [1, 2, 3]
+    assert all(one.end <= other.start for one, other in itertools.pairwise(spans))
+
+
+async def test_what_an_event_or_a_node_sets_off_belongs_to_the_trace_of_its_execution(tmp_path):
+    inner = []
+
+    async def begin():
+        inner.append(await runtime.trigger("called", {}))
+        return {"answer": "x"}
+
+    graph = graph_of(function("begin", begin), function("end", lambda: {"b": 1}, outputs=("b",)))
+    listening = {"event_types": ["execution_completed"], "filter_stream": "go"}
+    specs = (
+        EntryPointSpec(id="go"),
+        EntryPointSpec(id="called", entry_node="end", isolation_level="isolated"),
+        EntryPointSpec(
+            id="heard",
+            entry_node="end",
+            trigger_type="event",
+            trigger_config=listening,
+            isolation_level="isolated",
+        ),
+    )
+    async with running(tmp_path, graph, *specs) as runtime:
+        heard = Heard.of(runtime)
+        set_trace_context(trace_id=TRACE, span_id=PARENT)
+        name = await runtime.trigger("go", {})
+        other = await heard.until(EventType.EXECUTION_COMPLETED, "heard")
+        await heard.until(EventType.EXECUTION_COMPLETED, "called")
+        store = runtime.running().services.store.executions
+        rows = [await store.load(one) for one in (name, inner[0], other.execution_id)]
+    assert {row.trace_id for row in rows} == {TRACE}
+    parents = [PARENT, span_id_of(name, "begin", 1, 1), span_id_of(name)]
+    assert [row.trace_parent for row in rows] == parents
+
+
+async def test_the_same_spans_come_after_a_restart(tmp_path):
+    async with traced(tmp_path) as (_, client):
         name = await run(client)
         before = (await client.get(f"/v1/executions/{name}/trace")).json
-        state = host.services.settings.state_dir
-    assert stored_trace(state, name) == stored_trace(state, "latest") == before
     async with traced(tmp_path) as (_, client):
         assert (await client.get(f"/v1/executions/{name}/trace")).json == before
 
@@ -185,11 +242,6 @@ async def test_what_goes_on_after_a_restart_goes_on_in_the_same_trace(tmp_path):
     [wait] = [span for span in trace["spans"] if span["kind"] == "wait"]
     assert (wait["name"], wait["parent_id"]) == ("wait waiting_input", whole["span_id"])
     assert wait["ended_at"] is not None
-
-
-def test_a_store_that_is_not_there_or_does_not_know_it_says_so(tmp_path):
-    with pytest.raises(ExecutionNotFound):
-        stored_trace(tmp_path, "latest")
 
 
 async def hive(*arguments, **environ):
@@ -220,10 +272,11 @@ async def test_the_command_draws_a_waterfall_with_and_without_a_daemon(tmp_path)
     assert all("#" in line for line in lines[2:])
     code, alone, said = await hive("--socket", socket, "trace", "latest", HIVE_STATE_DIR=state)
     assert (code, alone) == (0, out)
-    assert "reading the store" in said
-    code, named, said = await hive("trace", name[:20], "--state-dir", state, "--json")
-    assert (code, json.loads(named)["execution_id"], said) == (0, name, "")
-    code, _, said = await hive("trace", "session_1", "--state-dir", state)
+    assert "this is what its store says" in said
+    words = ("--socket", socket, "trace", name[:20], "--json")
+    code, named, _ = await hive(*words, HIVE_STATE_DIR=state)
+    assert (code, json.loads(named)["execution_id"]) == (0, name)
+    code, _, said = await hive("--socket", socket, "trace", "session_1", HIVE_STATE_DIR=state)
     assert code == 3
     assert "session_1" in said
 

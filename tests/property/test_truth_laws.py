@@ -234,7 +234,7 @@ def check_completed(plan, shown):
         assert shown["output"][f"a{number}"] == shown["output"][f"b{number}"] == "good"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_how_an_execution_ended_is_told_the_same_everywhere_and_is_true(plan):
     with tempfile.TemporaryDirectory() as directory:

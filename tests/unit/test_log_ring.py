@@ -1,7 +1,9 @@
 """The newest log lines that are kept in memory: bounded, numbered, chosen by execution, level and time."""
 
+import asyncio
 import io
 import logging
+from functools import partial
 
 import pytest
 
@@ -66,6 +68,14 @@ def test_whoever_listens_is_told_of_each_line():
     ring.unlisten(tell)
     ring.write("b\n")
     assert told == [1]
+
+
+def test_a_listener_whose_loop_is_gone_breaks_no_logging():
+    ring, loop = LogRing(), asyncio.new_event_loop()
+    loop.close()
+    ring.listen(partial(loop.call_soon_threadsafe, print))
+    ring.write("a\n")
+    assert texts(ring) == ["a"]
 
 
 def test_what_is_logged_is_kept_redacted_and_chosen_by_execution_level_and_time():

@@ -319,6 +319,21 @@ def test_the_journal_gets_a_priority_on_every_line_and_no_time(monkeypatch, tmp_
     assert all(line.startswith("<3>    | ") for line in lines[5:])
 
 
+def test_the_journal_gets_a_priority_before_a_line_of_json_too(monkeypatch, tmp_path):
+    path = tmp_path / "journal"
+    with path.open("w", encoding="utf-8") as journal:
+        found = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        configure_logging("DEBUG", "json", stream=journal)
+        logger.warning("x")
+        logger.error("ü" * 200_000)
+    first, second = path.read_bytes().splitlines(keepends=True)
+    assert first.startswith(b'<4>{"timestamp":')
+    assert second.startswith(b"<3>{")
+    assert len(second) <= LINE_LIMIT
+    assert json.loads(second[3:])["level"] == "error"
+
+
 def test_a_stream_that_is_not_the_journal_gets_the_time(monkeypatch, out):
     monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
     configure_logging(format="human", stream=out)
