@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
 from hive_cli.options import Page
 from hive_cli.render import Cell, Json, note, write_facts, write_json, write_table
-from hive_daemon.control.wire import Route, is_incident
+from hive_daemon.control.wire import Route
 
 app = group("List, show, acknowledge and resolve incidents: what is wrong, and since when.")
 
@@ -122,6 +123,6 @@ def _moment(text: str | None) -> str:
 
 
 def _reference(text: str) -> str:
-    if is_incident(text):
+    if re.fullmatch(r"inc_[0-9a-f]{12}", text):
         return text
     raise usage(f'"{text}" is not the id of an incident', "list them with `hive incidents list`")

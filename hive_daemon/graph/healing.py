@@ -47,7 +47,13 @@ _CAUSES: Mapping[str, Cause] = {
     "doom_loop": Cause.LOOP,
     "max_iterations": Cause.LOOP,
     "model_unavailable": Cause.PROVIDER,
+    "transient": Cause.PROVIDER,
+    "rate_limited": Cause.PROVIDER,
     "model_rejected": Cause.REFUSED,
+    "quota": Cause.REFUSED,
+    "auth": Cause.REFUSED,
+    "bad_request": Cause.REFUSED,
+    "context_length": Cause.REFUSED,
     "budget_exceeded": Cause.BUDGET,
 }
 
@@ -94,9 +100,7 @@ class Ladder:
     @property
     def mends_stalls(self) -> bool:
         """Whether something is tried when a node falls silent."""
-        return any(
-            Cause.STALL in MENDS[rung] for rung in self.rungs if rung is not Rung.ESCALATE
-        )
+        return any(Cause.STALL in MENDS[rung] for rung in self.rungs if rung is not Rung.ESCALATE)
 
 
 NO_LADDER = Ladder()

@@ -173,9 +173,7 @@ class Performer:
         began = clock.monotonic()
         if isinstance(command, Ask):
             with self._journal.busy(command.node):
-                ended = await decide_edges(
-                    self._topology, command, self._runner.given, scene
-                )
+                ended = await decide_edges(self._topology, command, self._runner.given, scene)
         else:
             if command.delay_seconds:
                 await clock.sleep(command.delay_seconds)
@@ -259,7 +257,11 @@ class Performer:
         outcome = step.state.outcome
         if outcome is None or outcome.kind is not OutcomeKind.FAILED:
             return step, ()
-        ladder, cause, tries = self._setting.ladder, cause_of(outcome.code), self._totals.resurrections
+        ladder, cause, tries = (
+            self._setting.ladder,
+            cause_of(outcome.code),
+            self._totals.resurrections,
+        )
         spec = self._topology.nodes.get(outcome.node or "")
         other = None if spec is None else self._runner.given.without(spec)
         rung = ladder.rung_for(cause, tries, has_fallback=other is not None)

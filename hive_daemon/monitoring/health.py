@@ -240,7 +240,9 @@ def _with(watch: Watch, event: Sign) -> Watch:
 def _judged(watch: Watch, action: str, text: str) -> Watch:
     verdicts = (*watch.verdicts, action)[-RECENT_VERDICTS:]
     if action == ACCEPT:
-        kept = replace(Watch(), checks=watch.checks, total_steps=watch.total_steps)
+        is_dear = watch.told[:1] == (Pattern.RUNAWAY_COST.value,)
+        told = watch.told if is_dear else ()
+        kept = replace(Watch(), checks=watch.checks, total_steps=watch.total_steps, told=told)
         return replace(
             kept,
             verdicts=verdicts,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from hive_daemon.clock import Clock
 from hive_daemon.errors import HiveError
+from hive_daemon.llm.failures import FailureKind
+from hive_daemon.monitoring.agent_watch import REFUSALS
 from hive_daemon.monitoring.alert_rules import Alert, AlertKind, incident_view
 from hive_daemon.monitoring.alerts import Alerts
 from hive_daemon.monitoring.signature import normalise
@@ -149,7 +152,7 @@ class IncidentDesk:
                 pattern=AUTH,
                 error="",
                 severity=Severity.CRITICAL,
-                cause=f"The agent is degraded, its timers are paused: {trouble}",
+                cause=f"Its key is refused, and its timers are paused: {trouble}",
                 action="Give it a valid key; its timers go on with the first answer of the model.",
                 at=self._clock.time(),
                 evidence=trouble,
@@ -194,8 +197,15 @@ class IncidentDesk:
         if known is None:
             known = await self._failures_before(failure)
         count = self._streaks[failure.place] = known + 1
-        if self._failures and count >= self._failures:
+        if self._failures and count >= self._least(failure):
             await self._report(_sighting_of(failure, count))
+
+    def _least(self, failure: Failure) -> float:
+        """Say from how many failures in a row on one is told: a refused key is told of for the whole agent first."""
+        if failure.code != FailureKind.AUTH:
+            return self._failures
+        is_told = AUTH in self._open.get((failure.agent, ""), {}).values()
+        return math.inf if is_told else max(self._failures, REFUSALS + 1)
 
     async def _failures_before(self, failure: Failure) -> int:
         """Count the failures in a row before this one that the store knows of."""
@@ -254,6 +264,10 @@ class IncidentDesk:
 OUTAGES = {
     "model_unavailable": "the model service does not answer",
     "model_rejected": "the model service refuses the request",
+    "transient": "the model service does not answer",
+    "rate_limited": "the model service takes no more requests for now",
+    "quota": "the account at the model service has no credit left",
+    "auth": "the model service refuses the key",
     "budget_exceeded": "the budget is spent",
     "storage_full": "there is no space left",
     "storage_unavailable": "the store cannot be written",

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from hive_daemon.clock import iso_z
 from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import GraphSpec
-from hive_daemon.graph.facts import Fact
+from hive_daemon.graph.facts import Fact, Recorder
 from hive_daemon.graph.goal import Constraint, Goal, SuccessCriterion
 from hive_daemon.graph.node import NodeContext, NodeSpec
 from hive_daemon.monitoring.health import (
@@ -80,29 +80,45 @@ async def judge(ctx: NodeContext, health_watch: Mapping[str, Any] | None = None)
     Sets `health_verdict` (`{checked_at, workers: [{session_id, execution_id, graph_id, node_id, status, …}], tickets}`)
     and `health_watch`, what the next look begins with. Raises ConfigError outside an agent runtime.
     """
+    seen = await look(ctx, health_watch or {})
+    for ticket in seen.tickets:
+        seen.recorder.note(WorkerEscalated(ctx.node_id, ticket.model_dump()))
+    tickets = [ticket.ticket_id for ticket in seen.tickets]
+    verdict = {"checked_at": iso_z(seen.at), "workers": seen.workers, "tickets": tickets}
+    return {"health_verdict": verdict, "health_watch": seen.watched}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look at the workers found: how each gets on, the new tickets, what the next look begins with."""
+
+    at: float
+    recorder: Recorder
+    workers: list[dict[str, Any]]
+    tickets: list[EscalationTicket]
+    watched: dict[str, Any]
+
+
+async def look(ctx: NodeContext, health_watch: Mapping[str, Any]) -> Seen:
+    """Look at every other execution of the agent that runs. Raises ConfigError outside an agent runtime."""
     runtime: WatchedRuntime | None = ctx.runtime
     if runtime is None or runtime.opened is None or ctx.recorder is None:
         raise ConfigError("the health judge runs inside an agent runtime only")
     services = runtime.opened.services
     limits = replace(services.settings.health, stall_seconds=services.settings.stall_seconds)
     now = services.clock.time()
-    watched: dict[str, Any] = {}
-    workers: list[dict[str, Any]] = []
-    tickets: list[str] = []
+    seen = Seen(now, ctx.recorder, [], [], {})
     for row in await _workers(services.store.executions, runtime.agent, ctx.execution_id):
-        kept = Watch.decode((health_watch or {}).get(row.execution_id, {}))
+        kept = Watch.decode(health_watch.get(row.execution_id, {}))
         watch = await _folded(services.store.executions, kept, row)
         quiet = services.stalls.quiet_seconds(row.execution_id)
         finding = diagnose(watch, now, limits, quiet)
         if finding is not None and is_news(watch, finding):
-            ticket = ticket_for(row, watch, finding, now)
-            ctx.recorder.note(WorkerEscalated(ctx.node_id, ticket.model_dump()))
-            tickets.append(ticket.ticket_id)
-        watched[row.execution_id] = reviewed(watch, finding).encode()
+            seen.tickets.append(ticket_for(row, watch, finding, now))
+        seen.watched[row.execution_id] = reviewed(watch, finding).encode()
         status = standing(watch, now, limits, quiet)
-        workers.append(_seen(row, watch, status, now))
-    verdict = {"checked_at": iso_z(now), "workers": workers, "tickets": tickets}
-    return {"health_verdict": verdict, "health_watch": watched}
+        seen.workers.append(_seen(row, watch, status, now))
+    return seen
 
 
 async def _workers(store: ExecutionStore, agent: str, own_id: str) -> list[ExecutionRow]:

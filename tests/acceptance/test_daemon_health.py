@@ -168,6 +168,8 @@ def test_three_refused_keys_degrade_the_agent_and_pause_its_timers_until_a_call_
     assert "refused" in shown.stdout
     assert "sk-wrong" not in place.log + shown.stdout
     assert place.log.count("agent is degraded") == 1
+    (incident,) = place.get("/v1/incidents")["items"]
+    assert (incident["pattern"], incident["severity"]) == ("provider_auth", "critical")
 
     model.fake.script(SAYS, Reply(text="Done."))
     assert run() == "completed"
@@ -175,3 +177,4 @@ def test_three_refused_keys_degrade_the_agent_and_pause_its_timers_until_a_call_
     assert (agent["state"], agent["provider"]["state"]) == ("ready", "ok")
     assert place.get("/v1/timers")["items"][0]["paused"] is None
     assert place.hive("status").returncode == 0
+    assert place.get("/v1/incidents")["items"] == []

@@ -15,8 +15,9 @@ from hive_daemon.monitoring.alerts import AlertFailed, AlertRule
 from hive_daemon.monitoring.vigil import Vigil, keep_vigil
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
+from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
 from hive_daemon.runtime.services import Services
-from hive_daemon.storage.incident_book import Incident, IncidentFilter
+from hive_daemon.storage.incident_book import FAILURES_IN_A_ROW, Incident, IncidentFilter
 from tests.fakes.embedded import GOAL, SECONDS, Heard, services_at
 
 
@@ -78,15 +79,18 @@ async def watched(
     graph: GraphSpec,
     *specs: EntryPointSpec,
     rules: Sequence[AlertRule] | None = None,
+    stall_seconds: float = 0.0,
+    failures: int = FAILURES_IN_A_ROW,
     **given: Any,
 ) -> AsyncIterator[Watched]:
-    """Run an agent, with somebody who watches over it."""
+    """Run an agent, with somebody who watches over it; silence counts only if a test says from when on."""
     ears = Ears()
+    settings = AgentRuntimeConfig(stall_seconds=stall_seconds)
     if rules is None:
         rules = [AlertRule("ears", ears, "ears")]
     async with (
-        services_at(path, clock) as (services, placement),
-        keep_vigil(services, rules) as vigil,
+        services_at(path, clock, settings) as (services, placement),
+        keep_vigil(services, rules, failures) as vigil,
     ):
         runtime = AgentRuntime(graph, GOAL, placement=placement, **given)
         for spec in specs or (EntryPointSpec(id="api"),):

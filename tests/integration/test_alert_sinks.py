@@ -1,4 +1,4 @@
-"""Where alerts go: a command that reads JSON, a webhook that can prove who sent it, the log; and the rules of hive.yaml."""
+"""Where alerts go: a command that reads JSON, a webhook that proves who sent it, the log; the rules of hive.yaml."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hive_daemon.tasks import Scope
 from tests.conformance.test_incident_books import SEEN
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_incidents import MemoryIncidents
+from tests.fakes.vigil_world import Ears
 
 ALERT = Alert(AlertKind.OPENED, sighted(None, SEEN).incident, 1_772_442_000.0)
 KEY = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -117,6 +118,24 @@ async def test_a_command_that_does_not_end_is_killed_in_its_time(tmp_path):
     await scope.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+async def test_a_sink_that_fails_is_tried_again_and_then_given_up(caplog):
+    slow, dead = Ears(failures=2), Ears(failures=100)
+    clock = FakeClock()
+    book = MemoryIncidents(clock)
+    await book.report(SEEN)
+    rules = [AlertRule("slow", slow, "slow"), AlertRule("dead", dead, "dead")]
+    alerts, scope = Alerts(rules, book, clock), Scope("test")
+    alerts.start(scope)
+    alerts.offer(ALERT)
+    await alerts.settle(20)
+    await scope.close()
+    assert (slow.tries, slow.told, dead.tries, dead.told) == (3, [ALERT], 4, [])
+    assert sorted(clock.slept) == [1.0, 1.0, 10.0, 10.0, 60.0]
+    assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == [
+        "an alert could not be delivered"
+    ]
 
 
 async def test_the_log_has_one_line_for_an_alert(caplog):

@@ -12,7 +12,7 @@ from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.storage.incident_book import IncidentStatus
 from tests.fakes.clock import FakeClock
-from tests.fakes.embedded import SECONDS, function, graph_of, model
+from tests.fakes.embedded import function, graph_of, model
 from tests.fakes.vigil_world import Ears, watched
 
 OPENED, RESOLVED = "incident.opened", "incident.resolved"
@@ -66,6 +66,18 @@ async def test_the_second_failure_in_a_row_opens_an_incident_and_a_success_ends_
     told = [event.data["incident"]["id"] for event in made.heard.found(EventType.INCIDENT_OPENED)]
     over = [event.data["incident"]["id"] for event in made.heard.found(EventType.INCIDENT_RESOLVED)]
     assert told == over == [incident.id]
+
+
+@pytest.mark.parametrize(("failures", "expected"), [(0, [0, 0, 0]), (1, [1, 1, 1]), (3, [0, 0, 1])])
+async def test_so_many_failures_in_a_row_are_an_incident_as_are_written(
+    tmp_path, clock, failures, expected
+):
+    found = []
+    async with watched(tmp_path, clock, Moody().graph, failures=failures) as made:
+        for _ in expected:
+            await made.run()
+            found.append(len(await made.incidents()))
+    assert found == expected
 
 
 async def test_failures_are_counted_over_a_restart(tmp_path, clock):
@@ -144,23 +156,9 @@ async def test_a_sink_is_told_of_what_is_severe_enough(tmp_path, clock):
     assert urgent.kinds == [(CONTINUES, "failures")]
 
 
-async def test_a_sink_that_fails_is_tried_again_and_then_given_up(tmp_path, clock):
-    moody, slow, dead = Moody(), Ears(failures=2), Ears(failures=100)
-    rules = [AlertRule("slow", slow, "slow"), AlertRule("dead", dead, "dead")]
-    async with watched(tmp_path, clock, moody.graph, rules=rules) as made:
-        for _ in range(2):
-            await made.runtime.trigger_and_wait("api", {}, timeout=SECONDS)
-        await made.services.hub.flush()
-        await clock.advance(1000)
-    assert (slow.tries, slow.kinds) == (3, [(OPENED, "failures")])
-    assert (dead.tries, dead.kinds) == (4, [])
-
-
 async def test_a_node_that_asks_for_help_is_an_incident_at_once(tmp_path, clock):
     script = {
-        "nodes": {
-            "m": [{"tool_calls": [{"name": "escalate", "input": {"reason": "no access"}}]}]
-        }
+        "nodes": {"m": [{"tool_calls": [{"name": "escalate", "input": {"reason": "no access"}}]}]}
     }
     async with watched(tmp_path, clock, graph_of(model("m")), llm=ScriptedProvider(script)) as made:
         await made.run()
@@ -173,9 +171,7 @@ async def test_three_refused_keys_are_one_alert_and_an_answer_ends_it(tmp_path, 
     script = {"nodes": {"m": [{**refused, "when": "input.bad"}, {"text": "well"}]}}
     node = model("m", outputs=(), max_retries=1)
     paused, resumed = [], []
-    async with watched(
-        tmp_path, clock, graph_of(node), llm=ScriptedProvider(script)
-    ) as made:
+    async with watched(tmp_path, clock, graph_of(node), llm=ScriptedProvider(script)) as made:
         fortunes = AgentWatch(
             lambda agent, reason: paused.append(agent) or ["t"],
             lambda agent, timers: resumed.append(agent),

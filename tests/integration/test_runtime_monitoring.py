@@ -217,11 +217,25 @@ async def call(registry, name, **given):
     return await registry.get_executor()(ToolUse("call", name, given))
 
 
-async def test_a_model_can_be_the_judge(tmp_path, desk):
-    registry, bus, told = desk
+class Counted(ScriptedProvider):
+    """A scripted model that counts how often it is asked."""
+
+    asked = 0
+
+    async def stream(self, *args, **given):
+        self.asked += 1
+        async for event in super().stream(*args, **given):
+            yield event
+
+
+async def test_a_model_is_asked_only_to_explain_a_suspicion(tmp_path, clock):
+    bus, told = EventBus(), []
+    bus.subscribe([TICKET], told.append)
+    registry = ToolRegistry()
+    register_worker_monitoring_tools(registry, bus, tmp_path, stream_id=JUDGE, clock=clock)
     script = {
         "nodes": {
-            "judge": [
+            "explain": [
                 {"tool_calls": [{"name": "get_worker_health_summary", "input": {}}]},
                 {
                     "tool_calls": [
@@ -231,37 +245,37 @@ async def test_a_model_can_be_the_judge(tmp_path, desk):
                         }
                     ]
                 },
-                {"text": "It is told.", "set_output": {"health_verdict": "it repeats itself"}},
+                {"text": "It is told.", "set_output": {"health_verdict": "it hangs"}},
             ]
         }
     }
-    gate = Turnstile()
+    llm, gate = Counted(script), Turnstile()
+    given = {
+        "llm": llm,
+        "tools": list(registry.get_tools().values()),
+        "tool_executor": registry.get_executor(),
+    }
     graph = graph_of(function("w", gate.enter))
-    runtime = AgentRuntime(
-        graph,
-        GOAL,
-        tmp_path,
-        llm=ScriptedProvider(script),
-        tools=list(registry.get_tools().values()),
-        tool_executor=registry.get_executor(),
-        event_bus=bus,
-    )
-    await runtime.start()
-    try:
-        name = await runtime.trigger("default", {})
+    async with world(tmp_path, clock, graph, judge=model_judge_graph, **given) as made:
+        await clock.advance(0)
+        await made.heard.until(DONE, JUDGE, count=1)
+        name = await made.runtime.trigger("api", {})
         await gate.until(1)
-        heard = Heard.of(runtime)
-        await runtime.add_graph(
-            "judge", model_judge_graph, judge_goal, {"health_check": HEALTH_JUDGE_ENTRY_POINT}
-        )
-        done = await heard.until(DONE, JUDGE)
-        looked = heard.found(EventType.TOOL_CALL_COMPLETED)[0]
+        await clock.advance(120)
+        await made.heard.until(DONE, JUDGE, count=2)
+        assert llm.asked == 0
+        await clock.advance(120)
+        done = await made.heard.until(DONE, JUDGE, count=3)
+        looked = made.heard.found(EventType.TOOL_CALL_COMPLETED)[0]
+        assert llm.asked > 0
+        asked = llm.asked
+        await clock.advance(120)
+        await made.heard.until(DONE, JUDGE, count=4)
+        assert llm.asked == asked
         await gate.let_through()
-        await runtime.wait_for_completion(name, SECONDS)
-    finally:
-        await runtime.stop(0.0)
+        await made.runtime.wait_for_completion(name, SECONDS)
     assert json.loads(looked.data["result"])["session_id"] == name
-    assert done.data["output"]["health_verdict"] == "it repeats itself"
+    assert done.data["output"]["health_verdict"] == "it hangs"
     [ticket] = [event.data["ticket"] for event in told]
     assert ticket.items() >= NEEDED.items()
 

@@ -1,6 +1,7 @@
 """When an execution counts as stuck: the thresholds, one by one."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from hive_daemon.monitoring.health import (
     Finding,
     Pattern,
     Standing,
+    Thresholds,
     Watch,
     diagnose,
     fold,
@@ -234,3 +236,89 @@ def test_events_of_other_types_change_nothing():
 def test_long_texts_are_cut_and_verdicts_bounded():
     watch = fold(Watch(), verdicts(*["RETRY"] * 100, feedback="x" * 10_000))
     assert (len(watch.complaint), len(watch.verdicts), watch.since_accept) == (500, 40, 100)
+
+
+# --- thresholds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "watch", "expected"),
+    [
+        (Thresholds(non_accepts=3), {"since_accept": 3}, (Pattern.RETRIES, Severity.MEDIUM)),
+        (Thresholds(non_accepts=0), {"since_accept": 99}, None),
+        (Thresholds(doom_loop=13), {"since_accept": 13}, (Pattern.RETRIES, Severity.HIGH)),
+        (
+            Thresholds(same_error=2),
+            {"since_accept": 2, "complaints": 2},
+            (Pattern.DOOM_LOOP, Severity.HIGH),
+        ),
+        (Thresholds(same_error=0), {"since_accept": 11, "complaints": 11}, None),
+        (Thresholds(cost_usd=1), {"cost_usd": 1.0}, (Pattern.RUNAWAY_COST, Severity.MEDIUM)),
+        (Thresholds(cost_usd=1), {"cost_usd": 2.0}, (Pattern.RUNAWAY_COST, Severity.HIGH)),
+        (Thresholds(cost_usd=0), {"cost_usd": 1e6}, None),
+        (Thresholds(stall_seconds=0), {"last_step_at": NOW - 1e6}, None),
+    ],
+    ids=str,
+)
+def test_every_threshold_can_be_moved(limits, watch, expected):
+    found = diagnose(seen(**watch), NOW, limits)
+    assert (found and (found.pattern, found.severity)) == expected
+
+
+def test_the_silence_that_a_pulse_shows_goes_before_the_time_since_a_step():
+    watch = seen(last_step_at=NOW - 1e6)
+    assert diagnose(watch, NOW, quiet_seconds=0.0) is None
+    found = diagnose(seen(), NOW, quiet_seconds=300.0)
+    assert found is not None
+    assert found.pattern is Pattern.STALL
+
+
+# --- what the world outside does ----------------------------------------------------------------
+
+
+def test_a_try_of_a_call_is_no_attempt_of_the_node():
+    tries = [told(n, "node_retry", error="busy", model="m") for n in range(1, 30)]
+    assert fold(Watch(), tries).since_accept == 0
+
+
+@pytest.mark.parametrize("failure", ["transient", "rate_limited", "quota", "auth"])
+def test_an_attempt_that_an_outage_ended_does_not_count(failure):
+    outage = [
+        event
+        for n in range(1, 61, 2)
+        for event in (
+            told(n, "llm_call_failed", failure=failure),
+            told(n + 1, "node_retry", error="no answer"),
+        )
+    ]
+    assert fold(Watch(), outage).since_accept == 0
+
+
+def test_a_request_that_is_refused_counts():
+    events = [told(1, "llm_call_failed", failure="bad_request"), told(2, "node_retry", error="no")]
+    assert fold(Watch(), events).since_accept == 1
+
+
+def test_who_waits_for_a_person_is_not_stalled_until_the_answer_came():
+    asked = fold(Watch(), [told(1, "node_started"), told(2, "client_input_requested")])
+    assert diagnose(asked, NOW + 86_400) is None
+    answered = fold(asked, [told(3, "client_input_received", at=NOW + 86_400)])
+    assert diagnose(answered, NOW + 86_400 + 239) is None
+    assert diagnose(answered, NOW + 86_400 + 240) is not None
+
+
+def test_a_node_that_gave_up_because_it_repeats_itself_is_in_a_loop():
+    ended = told(1, "node_completed", success=False, exit_status="stalled", error="look: again")
+    found = diagnose(replace(fold(Watch(), [ended]), checks=1), NOW)
+    assert found is not None
+    assert (found.pattern, found.severity) == (Pattern.DOOM_LOOP, Severity.HIGH)
+
+
+def test_costs_are_added_up_and_told_once_also_after_an_accept():
+    calls = [told(n, "llm_turn_complete", cost_usd=3.0) for n in range(1, 5)]
+    watch = replace(fold(Watch(), [told(0, "node_started"), *calls]), checks=1)
+    assert watch.cost_usd == 12.0
+    found = diagnose(watch, NOW)
+    assert found is not None
+    watch = fold(reviewed(watch, found), [told(9, "judge_verdict", action="ACCEPT")])
+    assert not is_news(watch, found)

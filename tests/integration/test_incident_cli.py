@@ -1,0 +1,118 @@
+"""`hive incidents` against the real control API, each command in a process of its own."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.control_client import SECONDS, Client
+from tests.fakes.control_host import running_host
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+async def host(tmp_path):
+    """A daemon in which an entry point failed twice in a row."""
+    async with running_host(tmp_path) as host:
+        host.gate.is_open.set()
+        host.gate.fails.add("parse")
+        for _ in range(2):
+            await run(host)
+        yield host
+
+
+async def run(host):
+    """Run `ops/triage` to its end, and let the desk hear of it."""
+    client = Client(host.socket)
+    answer = await client.post("/v1/entry-points/ops/triage/trigger", {"input": {"log": "x"}})
+    shown = await client.get(f"/v1/executions/{answer.json['execution_id']}?wait=15")
+    await host.services.hub.flush()
+    await host.incidents.settle()
+    return shown.json["status"]
+
+
+@pytest.fixture
+def hive(host):
+    """Run a command; answers (exit code, stdout, stderr)."""
+
+    async def command(*arguments):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hive_cli",
+            *arguments,
+            cwd=ROOT,
+            env={**os.environ, "HIVE_SOCKET": str(host.socket)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        async with asyncio.timeout(SECONDS):
+            out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return command
+
+
+async def test_an_incident_is_listed_shown_acknowledged_and_resolved(host, hive):
+    code, out, _ = await hive("incidents", "list", "--agent", "ops")
+    (_, line) = out.splitlines()
+    assert code == 0
+    assert line.split()[1:5] == ["medium", "open", "ops/triage", "1x"]
+    name = line.split()[0]
+    code, out, _ = await hive("incidents", "show", name)
+    assert "It failed 2 times in a row" in out
+    code, out, _ = await hive("incidents", "ack", name, "--note", "on it", "--json")
+    shown = json.loads(out)
+    assert (shown["status"], shown["note"]) == ("acknowledged", "on it")
+    code, out, _ = await hive("incidents", "resolve", name)
+    assert code == 0
+    assert "resolved by" in out
+    code, _, err = await hive("incidents", "ack", name)
+    assert (code, "is resolved" in err) == (4, True)
+    code, out, _ = await hive("incidents", "list", "--json")
+    assert json.loads(out)["items"] == []
+    code, out, _ = await hive("incidents", "list", "--status", "all", "--json")
+    assert [each["id"] for each in json.loads(out)["items"]] == [name]
+
+
+async def test_a_success_ends_it(host, hive):
+    host.gate.fails.clear()
+    assert await run(host) == "completed"
+    _, out, _ = await hive("incidents", "list", "--status", "resolved", "--json")
+    [shown] = json.loads(out)["items"]
+    assert (shown["entry_point"], shown["by"]) == ("ops/triage", "a success")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("show", "inc_000000000000"), 3, "there is no incident"),
+        (("show", "latest"), 2, '"latest" is not the id of an incident'),
+        (("list", "--status", "bad"), 2, "status"),
+        (("list", "--agent", "nobody"), 3, "nobody"),
+    ],
+)
+async def test_what_is_not_there_is_told(hive, words, code, said):
+    found, _, err = await hive("incidents", *words)
+    assert found == code
+    assert said in err
+
+
+async def test_incidents_are_listed_page_by_page(host):
+    client = Client(host.socket)
+    host.gate.fails.add("report")
+    for _ in range(2):
+        answer = await client.post("/v1/entry-points/ops/report/trigger", {})
+        await client.get(f"/v1/executions/{answer.json['execution_id']}?wait=15")
+    await host.services.hub.flush()
+    await host.incidents.settle()
+    first = (await client.get("/v1/incidents?limit=1")).json
+    rest = (await client.get(f"/v1/incidents?limit=1&cursor={first['next_cursor']}")).json
+    found = [each["entry_point"] for each in (*first["items"], *rest["items"])]
+    assert (found, rest["next_cursor"]) == (["ops/report", "ops/triage"], None)
