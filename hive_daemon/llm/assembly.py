@@ -24,7 +24,10 @@ from hive_daemon.llm.stream_events import (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost, in tokens; `is_estimated` if the service did not count."""
+    """What an answer cost, in tokens; `is_estimated` if the service did not count.
+
+    `long_write_tokens` are those of `cache_write_tokens` that the service keeps for an hour, at a price of its own.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -32,6 +35,7 @@ class Usage:
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
     is_estimated: bool = False
+    long_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

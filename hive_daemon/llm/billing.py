@@ -45,7 +45,7 @@ class Bill:
         """Return the most dollars that a call may come to, whatever of it is cached or thought."""
         usages = (
             Usage(asked, said),
-            Usage(asked, said, cache_write_tokens=asked),
+            Usage(asked, said, cache_write_tokens=asked, long_write_tokens=asked),
             Usage(asked, said, reasoning_tokens=said),
         )
         costs = [await self.prices.cost((self.model,), usage, self._tier) for usage in usages]

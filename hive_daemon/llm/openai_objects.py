@@ -47,12 +47,14 @@ def usage_of(usage: Any) -> Usage:
     """Read the token counts; what is not told is 0."""
     prompt = getattr(usage, "prompt_tokens_details", None)
     completion = getattr(usage, "completion_tokens_details", None)
+    written = getattr(prompt, "cache_creation_token_details", None)
     return Usage(
         input_tokens=getattr(usage, "prompt_tokens", None) or 0,
         output_tokens=getattr(usage, "completion_tokens", None) or 0,
         cached_tokens=getattr(prompt, "cached_tokens", None) or 0,
         reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
         cache_write_tokens=getattr(prompt, "cache_creation_tokens", None) or 0,
+        long_write_tokens=getattr(written, "ephemeral_1h_input_tokens", None) or 0,
     )
 
 

@@ -39,14 +39,17 @@ def cost_of(entry: Entry, usage: Usage, tier: str = "") -> float | None:
     if price_in is None or price_out is None or not (price_in or price_out):
         return None
     price_cached = rate("cache_read_input_token_cost")
-    price_written = rate("cache_creation_input_token_cost")
+    written = rate("cache_creation_input_token_cost")
+    price_written = price_in if written is None else written
+    price_long, long = rate("cache_creation_input_token_cost_above_1hr"), usage.long_write_tokens
     price_thought = rate("output_cost_per_reasoning_token")
     fresh = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
     said = max(0, usage.output_tokens - usage.reasoning_tokens)
     return (
         fresh * price_in
         + usage.cached_tokens * (price_in if price_cached is None else price_cached)
-        + usage.cache_write_tokens * (price_in if price_written is None else price_written)
+        + (usage.cache_write_tokens - long) * price_written
+        + long * (price_written if price_long is None else price_long)
         + said * price_out
         + usage.reasoning_tokens * (price_out if price_thought is None else price_thought)
     )

@@ -5,17 +5,22 @@ What a rule says of one spender is answered here, for calls (`execution_purse`),
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 
 from hive_daemon.budgets.decisions import Reached, spent_out
 from hive_daemon.budgets.rules import NO_BUDGETS, Budgets, OnExceed, Per, Rule, Spender, Use
 from hive_daemon.budgets.windows import Window, hour_of, window_at
 from hive_daemon.clock import Clock, iso_z
-from hive_daemon.errors import BudgetExceeded
+from hive_daemon.errors import BudgetExceeded, StorageFull, StorageUnavailable
 from hive_daemon.runtime.execution import Execution, StopReason
-from hive_daemon.storage.budget_ledger import BudgetLedger, Check, Look
+from hive_daemon.storage.budget_ledger import Actual, BudgetLedger, Check, Look
+
+logger = logging.getLogger(__name__)
 
 REFUSES_TRIGGERS = frozenset({OnExceed.REJECT, OnExceed.KILL})
 """Whose limit lets no trigger in."""
@@ -42,6 +47,7 @@ class BudgetDesk:
     clock: Clock
     zone: tzinfo = UTC
     budgets: Budgets = NO_BUDGETS
+    _unsettled: list[tuple[str, Actual | None]] = field(default_factory=list)
     _spending: dict[str, tuple[Execution, Spender]] = field(default_factory=dict)
 
     def concerning(self, spender: Spender, own: Sequence[Rule]) -> tuple[tuple[Rule, str], ...]:
@@ -98,6 +104,25 @@ class BudgetDesk:
         """Return when the window of a rule rolls, in ISO 8601; empty for a life."""
         until = self.window(rule.per).until
         return "" if until is None else iso_z(until)
+
+    # --- settling ---------------------------------------------------------------------------
+
+    def settle(self, call_id: str, actual: Actual | None) -> None:
+        """Note what a call came to. While the store cannot be written all that it holds counts; it is tried again."""
+        done = asyncio.ensure_future(self.ledger.settle(call_id, actual))
+        done.add_done_callback(partial(self._settled, call_id, actual))
+
+    def settle_again(self) -> None:
+        """Try again to note what could not be noted before."""
+        waiting, self._unsettled = self._unsettled, []
+        for call_id, actual in waiting:
+            self.settle(call_id, actual)
+
+    def _settled(self, call_id: str, actual: Actual | None, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StorageFull | StorageUnavailable):
+            self._unsettled.append((call_id, actual))
+            logger.warning("a call is settled later", extra={"error": str(error)})
 
     # --- who spends -------------------------------------------------------------------------
 

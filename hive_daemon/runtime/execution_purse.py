@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 from hive_daemon.budgets.decisions import Reached, action_of, hardest
 from hive_daemon.budgets.rules import NOTHING, Amount, OnExceed, Rule, Spender
-from hive_daemon.errors import BudgetExceeded, HiveError
+from hive_daemon.errors import BudgetExceeded, StorageFull, StorageUnavailable
 from hive_daemon.graph.budget_facts import BudgetReached, BudgetWarned
 from hive_daemon.ids import new_span_id
 from hive_daemon.llm.failures import CallRejected
 from hive_daemon.llm.purse import Came, Stand, Wanted
+from hive_daemon.pulse import resting
 from hive_daemon.runtime.budget_desk import BudgetDesk
 from hive_daemon.runtime.execution import Execution, StopReason
+from hive_daemon.runtime.pen import RETRY_SECONDS
 from hive_daemon.storage.budget_ledger import Actual, Answer, Asking, Check, News, NewsKind
 
 logger = logging.getLogger(__name__)
@@ -101,7 +103,7 @@ class ExecutionPurse:
             actual = Actual(amount, is_unpriced=came.cost_usd is None)
         if _running() is self._home:
             self._settle(call_id, actual)
-        else:
+        elif not self._home.is_closed():
             self._home.call_soon_threadsafe(self._settle, call_id, actual)
 
     # --- asking -----------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class ExecutionPurse:
     async def _reserve(self, asking: Asking) -> Answer:
         """Ask the ledger and tell what is news; whoever is cancelled meanwhile holds nothing."""
         try:
-            answer = await self._desk.ledger.reserve(asking)
+            answer = await self._asked(asking)
             for news in answer.news:
                 await self._tell(news)
         except BaseException:
@@ -132,9 +134,24 @@ class ExecutionPurse:
             raise
         return answer
 
+    async def _asked(self, asking: Asking) -> Answer:
+        """Ask the ledger; while the store cannot be written the call waits, as every commit of its execution does."""
+        tries = 0
+        while True:
+            try:
+                answer = await self._desk.ledger.reserve(asking)
+                self._desk.settle_again()
+                return answer
+            except (StorageFull, StorageUnavailable) as error:
+                pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+                extra = {"error": str(error), "retry_in_seconds": pause}
+                logger.warning("a call waits until it can be held", extra=extra)
+            tries += 1
+            with resting():
+                await self._desk.clock.sleep(pause)
+
     def _settle(self, call_id: str, actual: Actual | None) -> None:
-        done = asyncio.ensure_future(self._desk.ledger.settle(call_id, actual))
-        done.add_done_callback(_note_failure)
+        self._desk.settle(call_id, actual)
 
     async def _check_price(self, wanted: Wanted) -> None:
         """Refuse a call without a price under a limit in dollars, unless such calls are allowed."""
@@ -211,10 +228,3 @@ def _running() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _note_failure(done: asyncio.Future[None]) -> None:
-    """Say that a call could not be settled: until the next start all that it holds counts."""
-    error = None if done.cancelled() else done.exception()
-    if isinstance(error, HiveError):
-        logger.warning("a call could not be settled", extra={"error": str(error)})

@@ -13,6 +13,7 @@ from hive_daemon.graph.edge import EdgeSpec
 from hive_daemon.llm.factory import ModelChoice, make_provider
 from hive_daemon.llm.provider import LLMProvider, LLMResponse
 from hive_daemon.llm.scripted import ScriptedProvider
+from hive_daemon.llm.values import Tool, ToolResult
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import EventType
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
@@ -270,6 +271,43 @@ async def test_an_edge_that_may_not_be_asked_about_pauses_the_execution(tmp_path
     assert (result.status, server.requests) == ("paused", [])
 
 
+async def test_a_judge_is_a_request(tmp_path, server):
+    server.script(ANSWER, DONE, Reply(text="ACTION: ACCEPT\nCONFIDENCE: 0.9\nFEEDBACK:"))
+    graph = graph_of(model("a", success_criteria="It says yes."))
+    async with at_work(tmp_path, graph, point(per_run(requests=50)), llm=remote(server)) as runtime:
+        result = await run(runtime)
+        use = await used(runtime, f"execution:{result.execution_id}")
+    assert (result.status, use.spent.requests, len(server.requests)) == ("completed", 3, 3)
+
+
+async def test_a_summary_that_makes_room_is_a_request(tmp_path, server):
+    async def execute(use):
+        return ToolResult(use.id, "found " * 2_000)
+
+    asked = []
+
+    def answer(request):
+        asked.append(request.messages[0]["content"])
+        if asked[-1].startswith("Summarise"):
+            return Reply(text="It was found.")
+        searched = any(message.get("role") == "tool" for message in request.messages)
+        return ANSWER if searched or len(asked) > 3 else Reply(calls=(Call("search", {}),))
+
+    server.otherwise = answer
+    graph = graph_of(
+        model("a", tools=["search"]),
+        loop_config={"max_history_tokens": 2_500, "max_tool_result_chars": 40_000},
+    )
+    given = {"tools": [Tool("search", "Search.")], "tool_executor": execute}
+    llm = remote(server)
+    async with running(tmp_path, graph, point(per_run(requests=12)), llm=llm, **given) as runtime:
+        result = await run(runtime)
+        use = await used(runtime, f"execution:{result.execution_id}")
+    await llm.aclose()
+    assert any(text.startswith("Summarise") for text in asked)
+    assert use.spent.requests == len(server.requests)
+
+
 async def test_a_call_that_a_function_makes_by_itself_is_a_request(tmp_path, server):
     llm = remote(server)
     server.script(DONE)
@@ -296,8 +334,6 @@ async def test_a_blocking_call_in_a_worker_thread_is_a_request(tmp_path, server)
 
 
 async def test_tool_calls_have_a_limit_of_their_own(tmp_path, server):
-    from hive_daemon.llm.values import Tool, ToolResult
-
     ran = []
 
     async def execute(use):

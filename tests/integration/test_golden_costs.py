@@ -66,9 +66,9 @@ ANTHROPIC = {
     "stop_sequence": None,
     "usage": {
         "input_tokens": 50,
-        "cache_creation_input_tokens": 248,
+        "cache_creation_input_tokens": 348,
         "cache_read_input_tokens": 100_000,
-        "cache_creation": {"ephemeral_5m_input_tokens": 248, "ephemeral_1h_input_tokens": 0},
+        "cache_creation": {"ephemeral_5m_input_tokens": 248, "ephemeral_1h_input_tokens": 100},
         "output_tokens": 503,
         "service_tier": "standard",
     },
@@ -131,8 +131,8 @@ async def service(answer: dict[str, Any]):
         (
             "anthropic/claude-sonnet-4-5",
             ANTHROPIC,
-            (100_298, 100_000, 248, 503, 0),
-            (50 * 3.0 + 100_000 * 0.30 + 248 * 3.75 + 503 * 15.0) / MILLION,
+            (100_398, 100_000, 348, 503, 0),
+            (50 * 3.0 + 100_000 * 0.30 + 248 * 3.75 + 100 * 6.0 + 503 * 15.0) / MILLION,
         ),
         (
             "gemini/gemini-2.5-flash",
