@@ -18,7 +18,7 @@ from hive_daemon.control.query import shown
 from hive_daemon.control.references import find_execution
 from hive_daemon.control.speaking import Said, say
 from hive_daemon.control.views import address_of
-from hive_daemon.errors import NotFound
+from hive_daemon.errors import IdempotencyConflict, NotFound
 from hive_daemon.graph.approvals import RECORDS, Approval, Decision
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import Store
@@ -105,8 +105,17 @@ async def decide(control: Control, reference: str, verdict: Verdict) -> Submitte
     try:
         pending = await find_approval(control, reference)
     except NotFound:
-        return await _decide_again(control, reference, verdict)
+        return await _decide_as_before(control, reference, verdict)
     return await _say(control, pending, verdict)
+
+
+async def _decide_as_before(control: Control, reference: str, verdict: Verdict) -> Submitted:
+    try:
+        return await _decide_again(control, reference, verdict)
+    except IdempotencyConflict:
+        text = f"{reference} was decided otherwise before, and a decision on a tool call is final"
+        see = f"see what came of it: `hive executions show {reference.partition(':')[0]}`"
+        raise IdempotencyConflict(text, hint=see) from None
 
 
 async def _decide_again(control: Control, reference: str, verdict: Verdict) -> Submitted:

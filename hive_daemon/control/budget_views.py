@@ -38,7 +38,7 @@ async def standings(control: Control) -> list[Standing]:
     """Return how every budget stands, for each subject that it has; of executions and sessions the first few."""
     desk = control.host.services.budgets
     found: dict[tuple[Rule, str], None] = {}
-    for rule, subject in _rules(control):
+    for rule, subject in rules_with_subjects(control):
         if subject.partition(":")[0] in _LIVES:
             # Every execution has such a budget of its own.
             for leader in await _leaders(control, rule, f"{subject.partition(':')[0]}:"):
@@ -46,6 +46,25 @@ async def standings(control: Control) -> list[Standing]:
         else:
             found[rule, subject] = None
     return await desk.standings(found)
+
+
+async def shared_standings(control: Control) -> list[Standing]:
+    """Return how those budgets stand that are no execution's or session's own."""
+    shared = [
+        (rule, subject)
+        for rule, subject in rules_with_subjects(control)
+        if subject.partition(":")[0] not in _LIVES
+    ]
+    return await control.host.services.budgets.standings(shared)
+
+
+def left_of(standing: Standing) -> dict[Measure, float]:
+    """Return what is left of a budget, by what it limits."""
+    total = standing.use.total
+    return {
+        measure: max(0.0, _rounded(limit - total.of(measure)))
+        for measure, limit in standing.rule.limits.written.items()
+    }
 
 
 async def _leaders(control: Control, rule: Rule, prefix: str) -> list[str]:
@@ -65,10 +84,10 @@ async def _leaders(control: Control, rule: Rule, prefix: str) -> list[str]:
 def rules_of(control: Control) -> list[Rule]:
     """Return every budget, those at the top first."""
     top = control.host.services.budgets.budgets.rules
-    return list(dict.fromkeys([*top, *(rule for rule, _ in _rules(control))]))
+    return list(dict.fromkeys([*top, *(rule for rule, _ in rules_with_subjects(control))]))
 
 
-def _rules(control: Control) -> list[tuple[Rule, str]]:
+def rules_with_subjects(control: Control) -> list[tuple[Rule, str]]:
     """Return every budget with every subject that the entry points of the daemon give it."""
     found: dict[tuple[Rule, str], None] = {}
     for place in places(control.host):
@@ -105,10 +124,7 @@ def standing_view(standing: Standing) -> Json:
         "used": _amount(use.spent),
         "held": _amount(use.held),
         "lost": _amount(use.lost),
-        "remaining": {
-            measure.value: max(0.0, _rounded(limit - use.total.of(measure)))
-            for measure, limit in rule.limits.written.items()
-        },
+        "remaining": {measure.value: left for measure, left in left_of(standing).items()},
         "unpriced": use.unpriced,
         "since": iso_z(window.since) if rule.per.is_window else None,
         "until": None if window.until is None else iso_z(window.until),

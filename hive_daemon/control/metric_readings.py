@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Iterator
 
 from hive_daemon import __version__
+from hive_daemon.control.budget_views import left_of, shared_standings
 from hive_daemon.control.context import Control
 from hive_daemon.control.host import agents_of, state_of
 from hive_daemon.control.places import places
 from hive_daemon.control.process import children, open_descriptors, resident_bytes
 from hive_daemon.control.timer_views import live_timer, timer_places
+from hive_daemon.monitoring.ticket import Severity
 from hive_daemon.observability.metrics import Reading
 from hive_daemon.runtime.lifecycle import RunState
+from hive_daemon.storage.incident_book import UNRESOLVED, IncidentFilter
 from hive_daemon.storage.timer_values import TimerRow
+from hive_daemon.storage.values import MAX_PAGE
 
 _STATES = ("ready", "degraded", "loading")
 
@@ -25,12 +29,13 @@ async def metrics_text(control: Control) -> bytes:
 
 
 async def readings(control: Control) -> list[Reading]:
-    """Read everything; three looks at the store, the rest is in memory and under /proc."""
+    """Read everything; a few looks at the store, the rest is in memory and under /proc."""
     return [
         *_slots(control),
         *await _queues(control),
         *await _timers(control),
         *_webhooks(control),
+        *await _troubles(control),
         *await _store(control),
         *_process(control),
     ]
@@ -82,6 +87,21 @@ def _instants(row: TimerRow) -> Iterator[Reading]:
         yield Reading("hive_timer_instants_total", count, (*where, outcome))
     if row.last_late_by is not None:
         yield Reading("hive_timer_late_seconds", row.last_late_by, where)
+
+
+async def _troubles(control: Control) -> list[Reading]:
+    """Read what is left of budgets, and which incidents are not over."""
+    found = [
+        Reading("hive_budget_left", left, (standing.rule.id, measure.value))
+        for standing in await shared_standings(control)
+        for measure, left in left_of(standing).items()
+    ]
+    wanted = IncidentFilter(statuses=UNRESOLVED, limit=MAX_PAGE)
+    severities = Counter(each.severity for each in await control.store.incidents.listing(wanted))
+    found += [
+        Reading("hive_incidents", severities[severity], (severity.value,)) for severity in Severity
+    ]
+    return found
 
 
 def _webhooks(control: Control) -> Iterator[Reading]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Protocol
 
@@ -142,9 +143,9 @@ def read_types(wanted: Iterable[str]) -> frozenset[str]:
             if (kind.startswith(text[:-1]) if text.endswith("*") else kind == text)
         }
         if not matching:
-            raise InvalidInput(
-                f"there is no event type {shown(text)}",
-                hint=f"the types are {', '.join(sorted(EventType))}",
-            )
+            names = sorted(map(str, EventType))
+            near = get_close_matches(text.rstrip("*"), names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the types are {', '.join(names)}"
+            raise InvalidInput(f"there is no event type {shown(text)}", hint=hint)
         found |= matching
     return frozenset(found)

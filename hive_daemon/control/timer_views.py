@@ -129,8 +129,13 @@ def timer_view(host: Host, clockwork: Clockwork) -> Json:
         "missed": row.missed if row else 0,
         "failures": row.failures if row else 0,
         "remaining": row.remaining if row else clockwork.config.remaining_actions,
+        "is_over": _is_over(clockwork.timer),
         "note": clockwork.config.note,
     }
+
+
+def _is_over(timer: Timer | None) -> bool:
+    return timer is not None and not timer.is_cancelled and timer.next_at is None
 
 
 def _next_at(host: Host, clockwork: Clockwork) -> float | None:

@@ -1,7 +1,6 @@
 """The contract that `hived` and `hive` share: routes, headers, statuses, errors, exit codes, the event stream.
 
-Standard library only, so that the command line starts fast. docs/control-api.md and docs/cli.md say the same
-in words, and tests compare them with the tables here both ways.
+Standard library only, so that the command line starts fast. Tests compare it with docs/control-api.md and docs/cli.md.
 """
 
 from __future__ import annotations
@@ -51,11 +50,6 @@ def is_approval(text: str) -> bool:
 def is_delivery(text: str) -> bool:
     """Say whether the text may stand for a webhook delivery."""
     return re.fullmatch(r"dlv_[0-9a-f]{32}", text) is not None
-
-
-def is_incident(text: str) -> bool:
-    """Say whether the text may stand for an incident."""
-    return re.fullmatch(r"inc_[0-9a-f]{12}", text) is not None
 
 
 def is_address(text: str) -> bool:

@@ -138,5 +138,12 @@ METRICS: tuple[Metric, ...] = (
     _read("hive_uptime_seconds", "time since the start"),
     _read("hive_agents", "agents, by state", "state"),
     _read("hive_ready", "1 while the daemon takes new work, else 0"),
+    _read(
+        "hive_budget_left",
+        "what is left of a budget that is no execution's or session's own",
+        "budget",
+        "unit",
+    ),
+    _read("hive_incidents", "incidents that are not over, by severity", "severity"),
     _read("hive_build_info", "1, with the version of Hive and of Python", "version", "python"),
 )

@@ -120,7 +120,12 @@ async def _world(directory):
             placement=Placement(host.services, "talk", place, host.webhooks),
         )
         runtime.register_entry_point(
-            EntryPointSpec(id="api", isolation_level="isolated", max_resurrections=1)
+            EntryPointSpec(
+                id="api",
+                isolation_level="isolated",
+                max_resurrections=1,
+                budgets=[{"requests": 100, "per": "1d"}],
+            )
         )
         runtime.register_entry_point(
             EntryPointSpec(id="shake", entry_node="shaky", isolation_level="isolated")
@@ -238,6 +243,13 @@ async def _suppressed(world):
     assert await bus.wait_for(EventType.TRIGGER_SUPPRESSED, look_back=True, timeout=20)
 
 
+async def _failing_twice(world):
+    world.host.gate.fails.add("parse")
+    for _ in range(2):
+        await world.triage()
+    await world.host.incidents.settle()
+
+
 async def _child(world):
     world.children.append(subprocess.Popen(["sleep", "60"]))
 
@@ -282,6 +294,8 @@ CAUSES = {
     "hive_uptime_seconds": (_nothing, "", None),
     "hive_agents": (_nothing, 'state="ready"', 3),
     "hive_ready": (_nothing, "", 1),
+    "hive_budget_left": (_talk, 'unit="requests"', 97),
+    "hive_incidents": (_failing_twice, "severity", 1),
     "hive_build_info": (_nothing, "python", 1),
 }
 """Metric: what moves it, a part of the labels of its series, and the value then; None for one that is more than 0."""

@@ -147,9 +147,10 @@ async def _make_it_so(control: Control, named: list[Place], order: _Order) -> No
         for timer, was_paused, until in before:
             timer.pause(until) if was_paused else timer.resume()
         raise
+    held = {timer.timer_id for timer, was_paused, _ in before if was_paused}
     for place in named:
         timer = live_timer(place)
-        if timer is not None:
+        if timer is not None and (order.paused or timer.timer_id in held):
             news = TimerNews(timer, order.change, order.by, order.note, order.until)
             _timers(place).source.tell(news)
 
