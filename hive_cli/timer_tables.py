@@ -57,9 +57,14 @@ def _state(timer: Json) -> Cell:
         )
     if timer.get("remaining") == 0:
         return ("done: none of its remaining_actions is left", "dim")
-    outcome, reason = timer.get("last_outcome") or "waiting", timer.get("last_reason")
+    if timer.get("is_over"):
+        return ("done: its schedule is over", "dim")
+    outcome, reason = timer.get("last_outcome"), timer.get("last_reason")
+    if not outcome:
+        return ("waiting", "")
+    # What became of the last instant may be over by now, as a pause: it must not read as what is.
     colour = {"missed": "red", "failed": "red"}.get(outcome, "")
-    return (f"{outcome}: {reason}" if reason else outcome, colour)
+    return (f"last {outcome}: {reason}" if reason else f"last {outcome}", colour)
 
 
 def show_timer(shown: Json) -> None:
@@ -80,6 +85,7 @@ def show_timer(shown: Json) -> None:
             ("failures", f"{timer.get('failures')} in a row; {limit or 'none'} would pause it"),
             ("remaining", "" if remaining is None else str(remaining)),
             ("overlap", str(shown.get("overlap"))),
+            ("idle gate", _idle_gate(shown.get("trigger_config") or {})),
             ("catch-up", f"{shown.get('catchup')}, at most {brief(late)} late"),
             ("executions", f"{shown.get('running')} running, {shown.get('queued')} queued"),
         ]
@@ -88,6 +94,11 @@ def show_timer(shown: Json) -> None:
     show_fires(shown.get("next") or [])
     write("\nhistory")
     show_history(shown.get("history") or [])
+
+
+def _idle_gate(written: Json) -> str:
+    seconds = written.get("idle_timeout_seconds")
+    return f"skips while its graph was active in the last {brief(seconds)}" if seconds else ""
 
 
 def _moment(timer: Json, which: str) -> str:

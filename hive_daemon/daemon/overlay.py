@@ -7,7 +7,7 @@ agent. Everything here is a function of what was read; nothing is opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,6 +17,7 @@ from hive_daemon.config.tree import KeyPath
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runtime.entry_point import EntryPointSpec, TriggerType
+from hive_daemon.runtime.events import EventType
 from hive_daemon.runtime.graph_host import trigger_problems
 
 _TRIGGER = "trigger_config"
@@ -91,6 +92,53 @@ def webhook_routes(agent: LoadedAgent, item: AgentConfig) -> list[dict[str, Any]
     for written in item.webhook_routes:
         found[written.path] = written.written()
     return list(found.values())
+
+
+def remarks(agent: LoadedAgent, item: AgentConfig) -> list[str]:
+    """Return what is legal in the entry points of an agent, and yet sets nothing off, as sentences.
+
+    Raises ConfigError as `entry_points` does.
+    """
+    sources = {str(route["source_id"]) for route in webhook_routes(agent, item)}
+    specs, found = entry_points(agent, item), []
+    for spec in specs:
+        where = f"entry point {spec.id!r}: trigger_config"
+        if _is_idle(spec, item.entry_points.get(spec.id)):
+            remedy = "say trigger_type as well: timer, event or webhook"
+            found.append(f"{where} has no effect, it is {spec.trigger_type!s}: {remedy}")
+        source = spec.trigger_config.get("source_id")
+        if spec.trigger_type == TriggerType.WEBHOOK and source and source not in sources:
+            near = get_close_matches(source, sources, n=1)
+            hint = f"did you mean {near[0]}?" if near else "only a program can set it off"
+            found.append(f"{where}.source_id: no webhook route has {source!r}, {hint}")
+    heard = {source for spec in specs for source in _heard_by(spec, sources)}
+    found += [
+        f"webhook route {source!r}: no entry point listens to it, what it takes sets nothing off"
+        for source in sorted(sources - heard)
+    ]
+    return found
+
+
+def _heard_by(spec: EntryPointSpec, sources: Set[str]) -> Set[str]:
+    """Return the sources of webhooks that an entry point may run on."""
+    config = spec.trigger_config
+    match spec.trigger_type:
+        case TriggerType.WEBHOOK:
+            return {config.get("source_id", "")}
+        case TriggerType.EVENT if EventType.WEBHOOK_RECEIVED in config.get("event_types", ()):
+            stream = config.get("filter_stream")
+            return {stream} if stream else sources
+        case _:
+            return frozenset()
+
+
+def _is_idle(spec: EntryPointSpec, written: EntryPointConfig | None) -> bool:
+    """Say whether somebody wrote when it begins, and nothing ever begins it so."""
+    if spec.trigger_type not in (TriggerType.MANUAL, TriggerType.API) or not spec.trigger_config:
+        return False
+    # Who lays `trigger_type: manual` over a timer of the folder means to stop it.
+    is_stopped = written is not None and written.trigger_type is not None
+    return not is_stopped or bool(written and written.trigger_config)
 
 
 def written_faults(loaded: LoadedConfig, agents: Sequence[LoadedAgent | None]) -> list[list[str]]:

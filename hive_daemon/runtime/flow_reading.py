@@ -54,6 +54,7 @@ def _read(
     lane = most if most is not None and key is None else max_concurrent
     base = Admission(
         limit=lane if key is None else most,
+        slots=None if key is None else lane,
         strategy=_strategy(group, most, max_concurrent),
         queue_max=group.whole("queue_max", otherwise=QUEUE_MAX),
         queue_seconds=group.duration("queue_timeout"),

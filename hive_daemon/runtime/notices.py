@@ -25,6 +25,7 @@ NOTICES = frozenset(
         EventType.TRIGGER_SUPPRESSED,
         EventType.TIMER_PAUSED,
         EventType.TIMER_RESUMED,
+        EventType.TIMER_DONE,
         EventType.INCIDENT_OPENED,
         EventType.INCIDENT_RESOLVED,
     }

@@ -169,18 +169,24 @@ class OutsideEvents:
         )
         await self._call_back(event)
         with continuing(_traceparent_of(event)):
-            started = await asyncio.gather(
+            outcomes = await asyncio.gather(
                 *(
                     self._trigger(route, event, origin, delivery.inputs)
                     for route in self._routes(event)
-                )
+                ),
+                return_exceptions=True,
             )
+        # All are settled by now: nothing begins behind the back of a sender who is told of a refusal.
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if refusals:
+            raise refusals[0]
+        started = [outcome for outcome in outcomes if isinstance(outcome, str)]
         self._delivered.add(id(event))
         try:
             await self._runtime.event_bus.publish(event)
         finally:
             self._delivered.discard(id(event))
-        return list(started)
+        return started
 
     def _routes(self, event: AgentEvent) -> list[EventRoute]:
         chosen, kept_back = self._router.match(event)

@@ -1,6 +1,7 @@
 """kill -9 of a real daemon around the instants of a timer: one row and one execution for each, none lost, none twice.
 
-The instants are found in the store that a killed daemon left, and the next life ends within a few milliseconds of one.
+Every life is a whole `hived`; only what it imports is shared (tests/fakes/daemon_lives.py). The instants are found in
+the store that a killed daemon left, and the next life ends within a few milliseconds of one.
 (The steps of the wall clock are shown on a clock of the test's own, in tests/integration/test_timer_engine.py: this
 needs no faketime on the machine.)
 """
@@ -16,6 +17,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.fakes.daemon_lives import Lives, lives_at
 from tests.fakes.daemon_process import Place
 
 KILLS = 50
@@ -47,14 +49,14 @@ def anchor_of(place: Place) -> float:
     return float(anchor)
 
 
-def live_and_die(place: Place, anchor: float | None, dice: random.Random) -> None:
+def live_and_die(lives: Lives, anchor: float | None, dice: random.Random) -> None:
     """Start a daemon and kill it around an instant: any moment will do, this is where it is hit."""
-    daemon = place.start().ready()
+    pid = lives.begin()
     now = time.time()
     if anchor is not None:
         due = anchor + math.ceil((now - anchor) / PERIOD_SECONDS + 0.2) * PERIOD_SECONDS
         time.sleep(max(0.0, due - now + dice.uniform(-AROUND_SECONDS, AROUND_SECONDS)))
-    daemon.kill()
+    lives.kill(pid)
 
 
 @pytest.mark.slow
@@ -62,9 +64,10 @@ def live_and_die(place: Place, anchor: float | None, dice: random.Random) -> Non
 def test_kill_9_around_the_instants_of_a_timer_loses_none_and_doubles_none(place: Place) -> None:
     write_config(place)
     dice, anchor = random.Random(SEED), None
-    for _ in range(KILLS):
-        live_and_die(place, anchor, dice)
-        anchor = anchor_of(place)
+    with lives_at(place) as lives:
+        for _ in range(KILLS):
+            live_and_die(lives, anchor, dice)
+            anchor = anchor_of(place)
     last = place.start().ready()
     place.post("/v1/timers/pause", {"ids": [TIMER]})
     assert last.terminate() == 0

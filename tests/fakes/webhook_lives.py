@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hive_daemon import ids
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
@@ -63,8 +62,6 @@ def main(directory: Path) -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            # A fork draws the same ids as its siblings, a process that was started anew does not.
-            ids._random.seed(os.urandom(32))
             asyncio.run(_live(directory))
         _, status = os.waitpid(pid, 0)
         os.write(1, f"ended {status}\n".encode())

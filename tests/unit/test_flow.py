@@ -56,7 +56,7 @@ def test_max_with_a_key_bounds_each_key_and_max_concurrent_the_whole():
     found = rules({"max": 2, "key": "input.user"}, max_concurrent=5)
     assert (found.most, found.most_by_key) == (5, 2)
     admission = found.admit(context(user="ann")).admission
-    assert (admission.key, admission.limit) == ("ann", 2)
+    assert (admission.key, admission.limit, admission.slots) == ("ann", 2, 5)
 
 
 def test_the_bounds_of_the_queue_travel_with_each_trigger():

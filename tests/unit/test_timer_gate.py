@@ -18,10 +18,10 @@ PAUSED, IDLE, OVERLAP = (
     [
         ({}, Admit()),
         ({"is_draining": True}, TimerSkip(PAUSED, "the daemon is draining")),
-        ({"is_paused": True}, TimerSkip(PAUSED, "the timer is paused")),
+        ({"is_paused": True}, TimerSkip(PAUSED, "the timer was paused")),
         ({"is_paused": True, "is_draining": True}, TimerSkip(PAUSED, "the daemon is draining")),
         ({"waiting": True}, TimerSkip(OVERLAP, "its session waits for a person")),
-        ({"waiting": True, "is_paused": True}, TimerSkip(PAUSED, "the timer is paused")),
+        ({"waiting": True, "is_paused": True}, TimerSkip(PAUSED, "the timer was paused")),
         ({"running": 1}, TimerSkip(OVERLAP, "its last execution still runs")),
         ({"queued": 1}, TimerSkip(OVERLAP, "its last execution still runs")),
     ],

@@ -8,6 +8,8 @@ import yaml
 
 from hive_daemon.http.connection import MAX_HEAD
 from hive_daemon.http.limits import BURST, MOST_CONNECTIONS, RESERVED_DESCRIPTORS, ListenerLimits
+from hive_daemon.runtime.entry_point import EntryPointSpec
+from hive_daemon.runtime.graph_host import trigger_problems
 from hive_daemon.runtime.intake import DEDUPE_SECONDS
 from hive_daemon.runtime.webhook_delivery import UNNAMED_SECONDS, Outcome
 from hive_daemon.runtime.webhook_desk import KEPT_SECONDS, RETRY_SECONDS
@@ -116,8 +118,10 @@ def test_the_signature_header_is_named() -> None:
 @pytest.mark.parametrize("sample", re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S))
 def test_the_samples_are_valid(sample: str) -> None:
     for agent in yaml.safe_load(sample)["agents"]:
-        for written in agent["webhook_routes"]:
+        for written in agent.get("webhook_routes", ()):
             route_of(written)
+        for name, keys in agent.get("entry_points", {}).items():
+            assert trigger_problems(EntryPointSpec(id=name, **keys)) == []
 
 
 def test_the_limits_are_those_of_the_code() -> None:

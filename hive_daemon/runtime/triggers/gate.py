@@ -45,7 +45,7 @@ def decide(policy: Policy, reading: Reading) -> Admit | TimerSkip:
     if reading.is_draining:
         return TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the daemon is draining")
     if reading.is_paused:
-        return TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer is paused")
+        return TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
     if reading.waiting:
         return TimerSkip(TimerOutcome.SKIPPED_OVERLAP, "its session waits for a person")
     if policy.idle_timeout_seconds and reading.idle_seconds < policy.idle_timeout_seconds:

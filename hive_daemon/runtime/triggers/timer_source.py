@@ -230,7 +230,7 @@ class TimerSource:
                 timer,
                 timer.schedule.newest(last, held, KEPT_OCCURRENCES),
                 timer.schedule.count(last, held),
-                TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer is paused"),
+                TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused"),
             )
         plan = missed(timer.schedule, held, now, policy, timer.rules.catchup_window)
         newest = timer.schedule.newest(held, now, KEPT_OCCURRENCES + len(plan.fire))
@@ -306,9 +306,11 @@ class TimerSource:
         """
         wanted = [self._named(name) for name in timer_ids]
         for timer in wanted:
+            is_news = paused or timer.is_paused
             timer.pause(until) if paused else timer.resume()
-            change = Change.PAUSED if paused else Change.RESUMED
-            self.tell(TimerNews(timer, change, by, note, until))
+            if is_news:
+                change = Change.PAUSED if paused else Change.RESUMED
+                self.tell(TimerNews(timer, change, by, note, until))
         ids = [timer.timer_id for timer in wanted]
         write = self.ledger.set_paused(ids, paused, by=by, note=note, until=until)
         return self._pausing.spawn("pause", _awaited(write))
