@@ -75,7 +75,7 @@ class Pages:
             return
         lines = self._lines(live)
         kept = frozenset(shown.file for shown in live.chronicle.checkpoints)
-        fresh = checkpoint_documents(live.chronicle, live.checkpoints) if self._is_full else {}
+        fresh = self._checkpoints(live.chronicle, live.checkpoints)
         documents = {**fresh, **self._summary_and_state(live.chronicle)}
         if live.exists or not self._files.create(live.place, {**lines, **documents}):
             gone = live.checkpoints - kept
@@ -134,6 +134,9 @@ class Pages:
         if not self._is_full:
             return {}
         return {file: b"".join(texts) for file, texts in live.lines.items()}
+
+    def _checkpoints(self, chronicle: Chronicle, written: frozenset[str]) -> dict[str, bytes]:
+        return checkpoint_documents(chronicle, written) if self._is_full else {}
 
     def _summary_and_state(self, chronicle: Chronicle) -> dict[str, bytes]:
         documents = {}

@@ -6,6 +6,7 @@ any time one process writes below a root; a second one waits until the first is 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -31,27 +32,29 @@ class Line:
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._frames = Frames()
+        self._left: list[Any] = []
         self._poll = select.poll()
         self._poll.register(line, select.POLLIN)
 
     def take(self, patience: float | None) -> Sequence[Item]:
         """Wait for items; see `Inbox`."""
-        return self.read(patience)
+        items, self._left = self._left, []
+        return items or self._read(patience)
 
-    def read(self, patience: float | None) -> list[Any]:
-        """Wait for values. Raises EOFError if the daemon is gone."""
+    def settings(self) -> Settings:
+        """Return what is said before anything else. Raises EOFError."""
+        while not self._left:
+            self._left = self._read(None)
+        settings: Settings = self._left.pop(0)
+        return settings
+
+    def _read(self, patience: float | None) -> list[Any]:
         if not self._poll.poll(None if patience is None else patience * 1_000):
             return []
         arrived = self._line.recv(_MOST_AT_ONCE)
         if not arrived:
             raise EOFError
         return self._frames.take(arrived)
-
-    def settings(self) -> Settings:
-        """Return what is said before anything else. Raises EOFError."""
-        while True:
-            for settings in self.read(None):
-                return settings  # type: ignore[no-any-return]  # the daemon sends them alone
 
     def say(self, said: Sequence[Said]) -> None:
         """Send answers."""
@@ -72,11 +75,20 @@ class _Teller(logging.Handler):
         self._line.say([Told(told)])
 
 
+def _let_others_first() -> None:
+    """Have whoever wakes this process, the daemon, go on first where there is no core to spare (Linux)."""
+    if hasattr(os, "SCHED_BATCH"):
+        # A sandbox may forbid it, as the one of our systemd unit does.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main() -> int:
     """Write until the daemon says that it is enough, or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # They are meant for the daemon, which tells what is to be done.
         signal.signal(number, signal.SIG_IGN)
+    _let_others_first()
     line = Line(socket.socket(fileno=sys.stdin.fileno()))
     try:
         settings = line.settings()

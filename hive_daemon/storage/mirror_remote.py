@@ -14,19 +14,24 @@ import sys
 from collections.abc import Callable
 
 from hive_daemon.storage.mirror_desk import Say
-from hive_daemon.storage.mirror_items import Closed, Item, Settings
+from hive_daemon.storage.mirror_items import Begun, Closed, Item, Offered, Settings
 from hive_daemon.storage.mirror_wire import Frames, frame
 from hive_daemon.tasks import to_thread
 
 MOST_UNSENT = 64 * 1024 * 1024
 """Bytes that may wait for the process."""
 
+PROGRAM = "hive_daemon.storage.mirror_process"
+"""The module that is run."""
+
+FLUSH_SECONDS = 0.005
+"""How long a commit waits for others: each message wakes the process."""
+
 CLOSE_SECONDS = 30.0
 """How long the process may take to write what is owed at the end."""
 
 _BUFFER = 1024 * 1024
 _MOST_AT_ONCE = 64 * 1024
-_MODULE = "hive_daemon.storage.mirror_process"
 
 
 class RemoteDesk:
@@ -37,6 +42,7 @@ class RemoteDesk:
         self._hear = hear
         self._ended = ended
         self._items: list[Item] = []
+        self._flushing: asyncio.TimerHandle | None = None
         self._unsent = bytearray()
         self._frames = Frames()
         self._is_over = False
@@ -45,7 +51,7 @@ class RemoteDesk:
             self._line.setblocking(False)
             self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE],
+                [sys.executable, "-m", PROGRAM],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
@@ -53,16 +59,13 @@ class RemoteDesk:
         self._loop.add_reader(self._line, self._read)
         self._send(frame([settings]))
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
     def put(self, item: Item) -> None:
-        """Give the desk an item; those of one turn of the event loop go together."""
-        if not self._items:
-            self._loop.call_soon(self._flush)
+        """Give the desk an item. Commits wait a moment for others, and go with whatever waits for an answer."""
         self._items.append(item)
+        if not isinstance(item, Begun | Offered):
+            self._flush()
+        elif self._flushing is None:
+            self._flushing = self._loop.call_later(FLUSH_SECONDS, self._flush)
 
     async def close(self) -> None:
         """Have everything written that is owed, and end the process."""
@@ -77,6 +80,9 @@ class RemoteDesk:
 
     def _flush(self) -> None:
         items, self._items = self._items, []
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         if self._is_over:
             return
         content = frame(items)
@@ -131,6 +137,7 @@ class RemoteDesk:
         if self._is_over:
             return
         self._is_over = True
+        self._flush()
         self._unsent.clear()
         self._loop.remove_reader(self._line)
         self._loop.remove_writer(self._line)

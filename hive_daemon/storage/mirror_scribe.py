@@ -32,6 +32,8 @@ STATE_SECONDS = 0.25
 """The least time between two writings of one state.json, and before the first."""
 LOG_SECONDS = 0.05
 """How long a line for a log may wait for others."""
+FIRST_SECONDS = 0.125
+"""How long the first line waits: an execution that is over by then is written once."""
 CALM = 16
 """With more executions alive than this, logs grow only together with the state."""
 MOST_LIVE = 4_096
@@ -109,7 +111,8 @@ class Scribe:
             self._note_seen(execution_id, step.seq if step else 0, offered.last)
             return
         if not live.lines:
-            live.logs_due = self._clock.monotonic() + LOG_SECONDS
+            patience = LOG_SECONDS if live.exists else FIRST_SECONDS
+            live.logs_due = self._clock.monotonic() + patience
         try:
             live.add(fold_events(live.chronicle, offered.events))
             live.chronicle.event_seq = max(live.chronicle.event_seq, offered.last)
@@ -185,6 +188,7 @@ class Scribe:
     def caught_up(self, after_seq: int | None) -> None:
         """Note that nothing up to `after_seq` lags except what is named; None: nothing at all."""
         self._after_seq = after_seq
+        self._newest = max(self._newest, after_seq or 0)
 
     def remove(self, place: Place) -> None:
         """Remove a session's directory."""

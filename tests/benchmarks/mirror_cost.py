@@ -18,6 +18,7 @@ from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror_files import Files
 from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode
+from hive_daemon.storage.mirror_items import offered
 from hive_daemon.storage.mirror_pages import Pages
 from hive_daemon.storage.mirror_scribe import Scribe
 from hive_daemon.storage.values import (
@@ -87,7 +88,7 @@ def mirror(root: Path, executions: int) -> float:
         for step, records in story:
             events = [stored(record, seq + place, name) for place, record in enumerate(records, 1)]
             seq += len(records)
-            scribe.take(name, step, events, 1e9)
+            scribe.take(offered(name, step, events, 1e9))
         scribe.settle([name])
     spent = time.thread_time() - began
     files.close()

@@ -116,11 +116,11 @@ class Running:
 class World:
     """The store, the mirror, and what commits to both."""
 
-    def __init__(self, root: Path, clock: Clock, mode: MirrorMode) -> None:
+    def __init__(self, root: Path, clock: Clock, mode: MirrorMode, has_process: bool) -> None:
         self.root = root
         self.clock = clock
         self.directory = root / "agents" / AGENT
-        self.mirror = Mirror(root, mode, clock)
+        self.mirror = Mirror(root, mode, clock, has_process=has_process)
         self.store: Store
         self.catch_up: MirrorCatchUp
 
@@ -276,10 +276,10 @@ class World:
 
 @asynccontextmanager
 async def mirrored(
-    root: Path, clock: Clock, mode: MirrorMode = MirrorMode.FULL
+    root: Path, clock: Clock, mode: MirrorMode = MirrorMode.FULL, *, has_process: bool = False
 ) -> AsyncIterator[World]:
     """Open a store and its mirror below `root`."""
-    world = World(root, clock, mode)
+    world = World(root, clock, mode, has_process)
     try:
         async with open_sqlite(root, world, clock) as store:
             world.store = store
