@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -81,7 +82,7 @@ class Client:
 
     def post(self, path: str, body: Json, *, key: str = "") -> Json:
         """Ask to do something; `key` makes it safe to ask twice. Raises Failure."""
-        headers = {wire.IDEMPOTENCY_HEADER: key} if key else {}
+        headers = {**({wire.IDEMPOTENCY_HEADER: key} if key else {}), **_trace()}
         return self.ask(Request("POST", path, body=body, headers=headers))
 
     def all(self, route: Route, wanted: Query | None = None) -> Json:
@@ -158,6 +159,12 @@ class Client:
 
 
 _START_IT = "start it with `systemctl start hive-agent` or `hived`; another socket: --socket PATH"
+
+
+def _trace() -> dict[str, str]:
+    """Return the header of the trace that this program was started in, if it was: what it begins belongs to it."""
+    text = os.environ.get("TRACEPARENT", "").strip()
+    return {"traceparent": text} if re.fullmatch(r"[0-9a-f-]{55}", text) else {}
 
 
 def _checked(path: str) -> str:

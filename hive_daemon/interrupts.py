@@ -1,8 +1,8 @@
 """What ends a process when it is raised: SystemExit and KeyboardInterrupt, from code that is not ours.
 
 An event loop stops at either, and with it everything else that runs in this process. The boundaries of node and tool
-therefore catch `ENDS_PROCESS` too: what an agent's code raises fails that node or that call, by its name. Only a task
-or a callback that such code starts beside itself is out of their reach.
+therefore catch `ENDS_PROCESS` too: what an agent's code raises fails that node or that call, by its name. What a task
+or a callback raises that such code starts beside itself is logged by `tasks.run_through`, and the loop goes on.
 """
 
 from __future__ import annotations

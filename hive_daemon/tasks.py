@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -79,6 +81,34 @@ async def run_all(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def run_through(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run the main work of a process on its loop, to the end, whatever ends the loop meanwhile.
+
+    A loop ends at SystemExit and KeyboardInterrupt of any task or callback, and when somebody stops it. What an agent's
+    code starts beside its node may do either: that is logged, and everything else goes on. What `work` itself raises is
+    raised, and so is Ctrl-C as long as nothing handles the signal.
+    """
+    task = loop.create_task(work, name="main")
+    task.add_done_callback(functools.partial(_stop_loop, loop))
+    while not task.done():
+        try:
+            loop.run_forever()
+        except ENDS_PROCESS as error:
+            if not task.done():
+                pass_on_of_person(error)
+                logger.exception("a task or a callback tried to end the process")
+        else:
+            if not task.done():
+                logger.error("something stopped the event loop, it goes on")
+    return task.result()
+
+
+def _stop_loop(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    # A loop that the task's own SystemExit ended is not to be stopped again: it is needed to clean up.
+    if task.cancelled() or not isinstance(task.exception(), ENDS_PROCESS):
+        loop.stop()
 
 
 MAX_THREADS = 256

@@ -82,7 +82,7 @@ def _server_row(server: Json) -> list[Cell]:
 
 def _tool_row(server: Json, tool: Json) -> list[Cell]:
     text = str(tool.get("description") or "").strip().partition("\n")[0]
-    remark = "" if tool.get("offered") else "(another one of this name counts) "
+    remark = f"({tool['remark']}) " if tool.get("remark") else ""
     return [
         str(server.get("agent")),
         str(server.get("name")),

@@ -19,7 +19,7 @@ from hive_cli.inputs import read_input
 from hive_cli.local import become_local
 from hive_cli.options import InputOption, reference
 from hive_cli.render import Json
-from hive_daemon.control.wire import ErrorCode
+from hive_daemon.control.wire import ErrorCode, is_approval
 
 app = single()
 
@@ -54,6 +54,22 @@ class Options:
             "--accept-changed-graph", help="Go on though the graph was changed meanwhile."
         ),
     ] = False
+    approve: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--approve", metavar="CALL", help="With --resume: let a tool call run; may be repeated."
+        ),
+    ] = None
+    reject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reject", metavar="CALL", help="With --resume: keep one from it; may be repeated."
+        ),
+    ] = None
+    message: Annotated[
+        str,
+        typer.Option("--message", metavar="TEXT", help="With --reject: what the model is told."),
+    ] = ""
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="Break off after 90s, 5m, 1h30m.")
     ] = ""
@@ -79,9 +95,26 @@ class Options:
                 yield f"{name}={value}"
         if self.accept_changed_graph:
             yield "--accept-changed-graph"
+        yield from self._decisions()
         document = read_input(self.input, self.set or [])
         if document:
             yield f"--input-fd={_handed_over(document)}"
+
+    def _decisions(self) -> Iterator[str]:
+        approved, rejected = self.approve or [], self.reject or []
+        for option, calls in (("--approve", approved), ("--reject", rejected)):
+            for call in calls:
+                if not is_approval(call):
+                    raise usage(f'{option}: "{call}" is not the id of a tool call', _CALLS)
+                yield f"{option}={call}"
+        if (approved or rejected) and not self.resume:
+            raise usage("a decision is on a call that a session waits for", "name it with --resume")
+        if (approved or rejected) and (self.input or self.set):
+            raise usage("a decision and an input cannot be given together", "leave one of them out")
+        if self.message and not rejected:
+            raise usage("--message is for a call that is rejected", "name the call with --reject")
+        if self.message:
+            yield f"--message={self.message}"
 
 
 @command(app, "run")
@@ -108,6 +141,7 @@ def run(
 
 
 _PATHS = "name an agent's folder, or a Python program"
+_CALLS = "the run named it when it ended; `latest` means the only one that waits"
 _AFTER_THE_STANDARD_STREAMS = 3
 
 

@@ -19,7 +19,13 @@ from hive_daemon.config.checks import is_open_door
 from hive_daemon.config.llm_options import call_options, fallback_choices, first_choice
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import HiveConfig
-from hive_daemon.daemon.overlay import entry_points, secrets_of, webhook_routes, written_faults
+from hive_daemon.daemon.overlay import (
+    entry_points,
+    remarks,
+    secrets_of,
+    webhook_routes,
+    written_faults,
+)
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.llm.factory import ModelChoice
 from hive_daemon.llm.model_shelf import ModelShelf
@@ -107,7 +113,7 @@ class AgentBook:
     async def _start(
         self, item: AgentConfig, agent: HostedAgent, loaded: LoadedAgent
     ) -> AgentRuntime:
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *remarks(loaded, item)):
             logger.warning("agent warning", extra={"agent": agent.name, "warning": warning})
         routes = webhook_routes(loaded, item)
         for secret in secrets_of(loaded, routes):

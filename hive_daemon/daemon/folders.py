@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.loaded import LoadedConfig
-from hive_daemon.daemon.overlay import entry_points, written_faults
+from hive_daemon.daemon.overlay import entry_points, remarks, written_faults
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.agent_check import FolderReport, inspect_folder
 from hive_daemon.runner.loaded_agent import LoadedAgent
@@ -19,11 +19,12 @@ def check_agents(loaded: LoadedConfig) -> list[FolderReport]:
     faults = written_faults(loaded, [agent for _, agent in inspected])
     reports = []
     for item, (report, agent), mistakes in zip(items, inspected, faults, strict=True):
-        errors = (*report.errors, *mistakes)
+        errors, warnings = (*report.errors, *mistakes), report.warnings
         if agent is not None:
             errors = (*errors, *(() if mistakes else _own_faults(agent, item)))
+            warnings = (*warnings, *(() if errors else remarks(agent, item)))
             agent.close()
-        reports.append(replace(report, name=item.agent_name, errors=errors))
+        reports.append(replace(report, name=item.agent_name, errors=errors, warnings=warnings))
     return reports
 
 

@@ -115,6 +115,7 @@ def _serve(loaded: object) -> int:
     from hive_daemon.config.loaded import LoadedConfig
     from hive_daemon.daemon.app import serve
     from hive_daemon.daemon.shutdown import GRACE_SECONDS, Deadline
+    from hive_daemon.tasks import run_through
 
     assert isinstance(loaded, LoadedConfig)
     deadline = Deadline()
@@ -122,7 +123,7 @@ def _serve(loaded: object) -> int:
         # The deadline holds over the end of the runner too: that waits for tasks that were left behind.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                runner.run(serve(loaded, os.environ, deadline))
+                run_through(runner.get_loop(), serve(loaded, os.environ, deadline))
             finally:
                 deadline.crash = sys.exception()
                 if deadline.crash is not None:

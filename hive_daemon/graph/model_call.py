@@ -16,8 +16,8 @@ from hive_daemon.clock import Clock
 from hive_daemon.errors import ModelError
 from hive_daemon.graph.facts import NodeRetry, Recorder
 from hive_daemon.graph.live_text import LiveText
-from hive_daemon.graph.model_facts import LlmCallFailed
 from hive_daemon.graph.loop_config import LoopConfig
+from hive_daemon.graph.model_facts import LlmCallFailed
 from hive_daemon.llm.failures import CallFailure, CallUnavailable, as_failure
 from hive_daemon.llm.limits import CallLimits
 from hive_daemon.llm.provider import LLMProvider, open_stream, stream_failure, takes_resets

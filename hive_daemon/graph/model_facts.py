@@ -30,7 +30,7 @@ class LlmTurnComplete(Fact):
 
 @dataclass(frozen=True, slots=True)
 class LlmCallFailed(Fact):
-    """A model call failed for good. `failure` is an `llm.failures.FailureKind`, `model` the one that was asked first."""
+    """A model call failed for good. `failure` is an `llm.failures.FailureKind`, `model` who was asked first."""
 
     kind = "llm_call_failed"
     model: str

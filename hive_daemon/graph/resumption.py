@@ -53,7 +53,20 @@ def resume_here(
     topology: Topology, state: WalkState, memory: Memory, inputs: Mapping[str, Any]
 ) -> Step:
     """Go on with a walk that was put away, `inputs` being what somebody answers or adds."""
-    return resume(topology, state, memory, inputs=inputs, answers=answers_in(state, inputs))
+    answers = answers_in(state, inputs)
+    added = added_by(topology, inputs, answers)
+    return resume(topology, state, memory, inputs=added, answers=answers)
+
+
+def added_by(
+    topology: Topology, inputs: Mapping[str, Any], answers: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what a resume's input adds to memory: all but words for a node, under an id that is no key of the graph."""
+    return {
+        key: value
+        for key, value in inputs.items()
+        if key not in answers or key in topology.declared
+    }
 
 
 def answers_in(state: WalkState, inputs: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,8 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -54,6 +55,9 @@ class KnowingExecutor(Protocol):
 
     def on_unknown_of(self, name: str) -> OnUnknown:
         """Return what becomes of a call that had begun before a crash and has no result."""
+
+    def takes_turns(self, name: str) -> bool:
+        """Say whether calls of a tool wait for earlier ones of the same answer that take turns too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,32 @@ class ToolBench:
     async def run(self, calls: Mapping[str, ToolUse], done: dict[str, Outcome]) -> None:
         """Run calls side by side, `{idempotency key: call}`; put each outcome into `done`, by call id, as it comes.
 
-        When cancelled, what was not done by then is missing in `done`.
+        Those of tools that take turns run one after the other, in the order given. When cancelled, what was not done by
+        then is missing in `done`.
         """
-        await run_all("tool", [self._into(done, key, use) for key, use in calls.items()])
+        # The lock is fair, and the tasks begin in the order of their calls.
+        turns, at_once = asyncio.Lock(), nullcontext()
+        works = [
+            self._into(done, key, use, turns if self._takes_turns(use.name) else at_once)
+            for key, use in calls.items()
+        ]
+        await run_all("tool", works)
 
-    async def _into(self, done: dict[str, Outcome], key: str, use: ToolUse) -> None:
+    def _takes_turns(self, name: str) -> bool:
+        executor: object = self.executor
+        return isinstance(executor, KnowingExecutor) and executor.takes_turns(name)
+
+    async def _into(
+        self,
+        done: dict[str, Outcome],
+        key: str,
+        use: ToolUse,
+        turn: AbstractAsyncContextManager[None],
+    ) -> None:
+        async with turn:
+            done[use.id] = await self._made(key, use)
+
+    async def _made(self, key: str, use: ToolUse) -> Outcome:
         idempotency_key.set(key)
         # The call has a context of its own: what it logs, and whom it asks, belongs to its span.
         node_span = str(get_trace_context().get("span_id", ""))
@@ -127,9 +152,7 @@ class ToolBench:
         outcome = self.refusal(use) or await self._try(use)
         content = await self._fitted(outcome)
         took = self.clock.monotonic() - began
-        done[use.id] = Outcome(
-            use, content, outcome.is_error, outcome.is_outside, outcome.is_unusable, took
-        )
+        return replace(outcome, content=content, duration_seconds=took)
 
     async def _try(self, use: ToolUse) -> Outcome:
         """Call the tool: the first of the places where every exception is caught."""

@@ -23,6 +23,7 @@ from hive_daemon.observability.strict_json import escape_controls, json_shape
 from hive_daemon.runner.foreground import Ended, Order, run_once
 from hive_daemon.runner.outcome import document_of, exit_code_of, told
 from hive_daemon.runner.streams import is_terminal, leave_stdin_alone, stdout_apart
+from hive_daemon.tasks import run_through
 
 LEAVE_SECONDS = 1.0
 """How long threads that nobody waits for may hold the process up at its end."""
@@ -40,7 +41,7 @@ def run_folder(order: Order, *, as_json: bool) -> int:
     with stdout_apart() as results:
         try:
             with lodged(order) as (order, keep), asyncio.Runner() as runner:
-                ended = runner.run(run_once(order))
+                ended = run_through(runner.get_loop(), run_once(order))
                 keep.is_wanted = exit_code_of(ended) is not ExitCode.OK and ended.row is not None
                 code = _write(results, ended, order, as_json=as_json)
                 _leave_within(LEAVE_SECONDS, code)

@@ -20,6 +20,7 @@ from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.tasks import to_thread
 
 PROMPT = "> "
+BROKE_OFF = "(that broke off, it begins anew)"
 _CHUNK = 4096
 _KEPT = re.compile(r"([\n\t])")
 
@@ -136,6 +137,7 @@ class Conversation:
     def __init__(self, person: Person) -> None:
         self._person = person
         self._questions: dict[str, AgentEvent] = {}
+        self._is_amid_line = False
 
     @contextmanager
     def attached(self, runtime: AgentRuntime) -> Iterator[None]:
@@ -149,7 +151,23 @@ class Conversation:
             runtime.unsubscribe_from_events(asked)
 
     async def _on_output(self, event: AgentEvent) -> None:
-        await self._person.say(str(event.data.get("content", "")))
+        content, data = str(event.data.get("content", "")), event.data
+        if data.get("snapshot") == content:
+            # Nothing was said before it: another answer begins, or the same one anew.
+            await self.end_line()
+        if data.get("is_reset"):
+            content = f"{BROKE_OFF}\n"
+        await self._say(content)
+
+    async def end_line(self) -> None:
+        """Let what comes next begin on a line of its own."""
+        if self._is_amid_line:
+            await self._say("\n")
+
+    async def _say(self, text: str) -> None:
+        if text:
+            self._is_amid_line = not text.endswith("\n")
+            await self._person.say(text)
 
     def _on_question(self, event: AgentEvent) -> None:
         self._questions[event.node_id or ""] = event
@@ -164,5 +182,6 @@ class Conversation:
     async def ask(self, question: str, options: Sequence[str] = ()) -> str | None:
         """Put a question; None if the person is gone."""
         choice = f" ({', '.join(options)})" if options else ""
-        await self._person.say(f"\n{question}{choice}\n{PROMPT}")
+        await self.end_line()
+        await self._person.say(f"{question}{choice}\n{PROMPT}")
         return await self._person.listen()

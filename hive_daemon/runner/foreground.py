@@ -24,9 +24,11 @@ from hive_daemon.errors import (
     HiveError,
     InvalidInput,
 )
+from hive_daemon.graph.approvals import Decision
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.graph.input_policy import OnInput
 from hive_daemon.runner.agent_loader import HINT, load_agent
+from hive_daemon.runner.deciding import answers_of, open_approvals
 from hive_daemon.runner.entry_points import DEFAULT
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runner.resuming import SessionFound, find_session
@@ -56,7 +58,8 @@ class Stop(StrEnum):
 class Order:
     """What is to be run, and the directory of its store.
 
-    Empty texts mean the defaults; `resume` names a session by its id, or `latest`.
+    Empty texts mean the defaults; `resume` names a session by its id, or `latest`; `decisions` are on
+    tool calls that it waits for.
     """
 
     path: str
@@ -68,16 +71,21 @@ class Order:
     timeout_seconds: float | None = None
     interactive: bool = False
     accepts_changed_graph: bool = False
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its execution as the store has it (None if there is none), its result, who broke it off."""
+    """How a run ended: its execution as the store has it (None if there is none), its result, who broke it off.
+
+    `approvals` are the ids of those that it waits for.
+    """
 
     row: ExecutionRow | None = None
     result: ExecutionResult | None = None
     stop: Stop = Stop.NONE
     now: float = 0.0
+    approvals: tuple[str, ...] = ()
 
 
 async def run_once(order: Order) -> Ended:
@@ -219,8 +227,17 @@ class _ForegroundRun:
             return await self._taken_up()
         if self._order.accepts_changed_graph:
             state = {**state, "accept_changed_graph": True}
+        given = await self._decided() if self._order.decisions else self._order.input
         return await self._runner.run(
-            self._order.input, session_state=state or None, entry_point_id=self._entry_point
+            given, session_state=state or None, entry_point_id=self._entry_point
+        )
+
+    async def _decided(self) -> Mapping[str, Any]:
+        """Return the decisions as the input to go on with."""
+        assert self._found is not None
+        await self._runner.start()
+        return await answers_of(
+            self._runner.runtime, self._found.execution_id, self._order.decisions
         )
 
     @property
@@ -230,10 +247,10 @@ class _ForegroundRun:
 
     async def _taken_up(self) -> ExecutionResult:
         assert self._found is not None
-        if self._order.input:
+        if self._order.input or self._order.decisions:
             raise InvalidInput(
                 f"{self._found.session_id} was interrupted and goes on where it was, it takes no input now",
-                hint="leave --input and --set out",
+                hint="leave --input, --set, --approve and --reject out",
             )
         return await self._runner.run(follows=self._found.execution_id)
 
@@ -255,9 +272,10 @@ class _ForegroundRun:
             return Ended(stop=self._stop)
         row = await _load(runtime, name)
         now = runtime.clock.time()
+        waits_for = tuple(each.id for each in await open_approvals(runtime, name))
         # Nobody waits for whatever else goes on here, left over from an earlier run.
         await runtime.stop(0.0)
-        return Ended(row, result, self._stop, now)
+        return Ended(row, result, self._stop, now, waits_for)
 
 
 async def _load(runtime: AgentRuntime, execution_id: str) -> ExecutionRow:

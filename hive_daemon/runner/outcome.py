@@ -58,8 +58,12 @@ def told(ended: Ended, command: str) -> tuple[str, str]:
         if row.status == ExecutionStatus.PAUSED:
             return f"{name} is paused{at}", f"go on with `{go_on}`"
         asks = (waiting and waiting["question"]) or "asks for approval"
-        hint = f"decide at a terminal, with `{go_on}`; elsewhere reject, with `{go_on} --set input=WHY`"
-        return f"{name} waits{at}: {asks}", hint
+        which = (ended.approvals or ("latest",))[0]
+        ways = f"`{go_on} --approve {which}` or `{go_on} --reject {which} --message WHY`"
+        return (
+            f"{name} waits{at}: {asks}",
+            f"decide at a terminal, with `{go_on}`; elsewhere with {ways}",
+        )
     error = f": {row.error}" if row.error else ""
     return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}`"
 

@@ -86,7 +86,10 @@ def _told(server: ServerView) -> list[str]:
     reason = f": {server.reason}" if server.reason else ""
     return [
         f"{server.name}: {server.state}{reason} ({server.transport}, {server.target})",
-        *(f"  {tool.name}: {_first_line(tool.description)}" for tool in server.tools),
+        *(
+            f"  {tool.name}: {f'({tool.remark}) ' if tool.remark else ''}{_first_line(tool.description)}"
+            for tool in server.tools
+        ),
     ]
 
 

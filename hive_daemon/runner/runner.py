@@ -177,6 +177,8 @@ class AgentRunner:
                 if answer is None:
                     break
                 result = await self._once(name, {node: answer}, result.session_state)
+            if talk is not None:
+                await talk.end_line()
         return result
 
     async def _once(

@@ -58,7 +58,8 @@ class EntryPointSpec:
     becomes of a question to a person; `input_default` answers it under `default`: a text, or a mapping by node id.
     `tools` says which tool calls run (`tools.policy`). `model`, `fallbacks` and `max_tokens` go over those of the
     agent, and a node's over them. `concurrency` and `flow` say how triggers are taken in (`runtime.flow`). `budgets`
-    limit what its executions may spend (`budgets.written`).
+    limit what its executions may spend (`budgets.written`). `heal` is what is tried when one fails (`graph.healing`),
+    `max_resurrections` times at most.
     A missing `id` is the entry node's; a missing `entry_node` is the graph's.
     """
 
@@ -147,7 +148,7 @@ class EntryPointSpec:
             found.append(f"trigger_config: {self.trigger_config!r} must be a dict")
         if self.on_input == OnInput.DEFAULT and self.input_default is None:
             found.append("input_default: is missing, on_input: default needs an answer")
-        found.extend(_ladder_problems(self))
+        found.extend(_ladder_problems(self.heal, self.max_resurrections))
         found.extend(_policy_problems(self.tools))
         found.extend(_model_problems(self))
         found.extend(_flow_problems(self))
@@ -172,11 +173,11 @@ class EntryPointSpec:
         return EntryPointSpec(**{**values, **overrides})
 
 
-def _ladder_problems(spec: EntryPointSpec) -> tuple[str, ...]:
-    if not isinstance(spec.heal, Sequence):
-        return (f"heal: {spec.heal!r} must be a list of rungs",)
+def _ladder_problems(heal: object, most: int) -> tuple[str, ...]:
+    if not isinstance(heal, Sequence):
+        return (f"heal: {heal!r} must be a list of rungs",)
     try:
-        read_ladder(spec.heal, spec.max_resurrections)
+        read_ladder(heal, most)
     except ValueError as error:
         return (f"heal: {error}",)
     return ()

@@ -11,7 +11,7 @@ from typing import Any
 from hive_daemon.errors import Fenced
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.graph.walk_state import WalkState
-from hive_daemon.ids import new_trace_id
+from hive_daemon.ids import new_trace_id, span_id_of
 from hive_daemon.observability.trace_context import (
     remember_trace,
     reset_trace_context,
@@ -126,6 +126,7 @@ class ExecutionStream(StreamControl):
         remember_trace(claim.execution_id, trace_id)
         token = set_trace_context(
             trace_id=trace_id,
+            span_id=span_id_of(claim.execution_id),
             execution_id=claim.execution_id,
             session_id=claim.session_id,
             run_id=claim.execution_id,

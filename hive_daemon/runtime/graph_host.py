@@ -209,6 +209,10 @@ def _refuse(parts: GraphParts, registered: Collection[str]) -> None:
         raise InvalidGraph(problems, source=f"graph {parts.graph.id!r}")
 
 
+WEBHOOK_KEYS = frozenset({"source_id"})
+"""What may stand in the `trigger_config` of a webhook entry point."""
+
+
 def is_bound(spec: EntryPointSpec) -> bool:
     """Say whether a webhook route sets an entry point off directly; one without `source_id` waits to be called."""
     is_webhook = spec.trigger_type == TriggerType.WEBHOOK
@@ -244,8 +248,9 @@ def _event_problems(spec: EntryPointSpec, where: str) -> list[str]:
 
 
 def _webhook_problems(spec: EntryPointSpec, where: str) -> list[str]:
-    unknown = sorted(set(spec.trigger_config) - {"source_id"})
-    problems = [f"{where}.{key}: unknown key" for key in unknown]
+    unknown = sorted(set(spec.trigger_config) - WEBHOOK_KEYS)
+    known = f"known is {', '.join(sorted(WEBHOOK_KEYS))}; the route itself stands in webhook_routes"
+    problems = [f"{where}.{key}: unknown key, {known}" for key in unknown]
     if not isinstance(spec.trigger_config.get("source_id", ""), str):
         problems.append(f"{where}.source_id: must name the source of a webhook route")
     return problems

@@ -243,13 +243,13 @@ async def _finish(
 
 def _enter_trace(event: AgentEvent) -> Token[MappingProxyType[str, Any]]:
     """Let what a handler logs belong to the execution that the event tells of."""
-    return set_trace_of(
-        event.execution_id,
-        session_id=event.session_id,
-        stream_id=event.stream_id,
-        agent_id=event.agent,
-        node_id=event.node_id,
-    )
+    where = {
+        "session_id": event.session_id,
+        "stream_id": event.stream_id,
+        "agent_id": event.agent,
+        "node_id": event.node_id,
+    }
+    return set_trace_of(event.execution_id, where)
 
 
 def _tell_nobody(listeners: Sequence[Subscription], telling: Telling | None) -> None:

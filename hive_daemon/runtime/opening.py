@@ -16,7 +16,13 @@ from hive_daemon.graph.facts import (
 )
 from hive_daemon.graph.healing import Cause
 from hive_daemon.graph.journal import Totals
-from hive_daemon.graph.resumption import answers_in, asking_nodes, check_graph, first_step
+from hive_daemon.graph.resumption import (
+    added_by,
+    answers_in,
+    asking_nodes,
+    check_graph,
+    first_step,
+)
 from hive_daemon.graph.walk import resume
 from hive_daemon.graph.walk_state import OutcomeKind, Phase, Step, WalkState
 from hive_daemon.runtime.encoding import loads
@@ -97,7 +103,8 @@ def _go_on(claim: Claim, kept: Restored, setup: StreamSetup) -> Opening:
         )
     inputs = beginning.said_at(claim.seq)
     answers, used = _answers(claim.inbox, kept.state, inputs)
-    step = resume(topology, kept.state, kept.memory, inputs=inputs, answers=answers)
+    added = added_by(topology, inputs, answers)
+    step = resume(topology, kept.state, kept.memory, inputs=added, answers=answers)
     facts = (
         *_how(claim, kept, setup.recovery_attempts, answers),
         *(ClientInputReceived(node) for node in answers),
@@ -138,7 +145,11 @@ def _how(claim: Claim, kept: Restored, most: int, answers: Mapping[str, str]) ->
     place = next(iter(answers), None) or _place(kept.state)
     if claim.was is ExecutionStatus.RUNNING:
         crashes = claim.attempts - 1
-        return (ExecutionResurrected(None, crashes, most, "the process ended while it ran", place, cause=Cause.CRASH),)
+        return (
+            ExecutionResurrected(
+                None, crashes, most, "the process ended while it ran", place, cause=Cause.CRASH
+            ),
+        )
     return (ExecutionResumed(place, _REASONS.get(claim.was, "") if claim.was else ""),)
 
 

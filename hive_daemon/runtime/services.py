@@ -35,8 +35,8 @@ class ServiceSettings:
 
     `interactive_slots` of `max_concurrent_executions` are never taken by timers and events; None is a fifth. A
     node that is silent for `stall_seconds` is told of, 0: none is. `health` says when an execution does not get on.
-    `budgets` hold for all agents, in windows of `zone`. With `mirror_process` the readable files are written by a process
-    of its own, and not by a thread.
+    `budgets` hold for all agents, in windows of `zone`. With `mirror_process` a process of its own writes the
+    readable files, and not a thread.
     """
 
     state_dir: Path

@@ -81,7 +81,7 @@ async def rehearse(
         "status": status,
         "outcome": outcome,
         "checks": [each.view() for each in checks],
-        "reason": seen["reason"] or None,
+        "reason": seen["reason"] if outcome == Outcome.IGNORED else None,
         "delivery_key": delivery.delivery_id or f"sha256:{delivery.body_hash}",
         "execution_ids": list(known.execution_ids) if is_known and known else [],
         "coalesce_key": seen["coalesce_key"],

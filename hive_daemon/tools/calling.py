@@ -56,7 +56,7 @@ class RegisteredTool:
 
     `unavailable` says why the tool cannot be called at all; empty if it can. `server` is the MCP server that runs it.
     `is_expected`: nothing runs it yet, a server is expected to. `on_unknown` is what becomes of a call whose result a
-    crash took.
+    crash took. `takes_turns`: calls that one answer makes of such tools run one after the other, in its order.
     """
 
     tool: Tool
@@ -66,6 +66,7 @@ class RegisteredTool:
     on_unknown: OnUnknown = OnUnknown.FAIL
     server: str = ""
     is_expected: bool = False
+    takes_turns: bool = False
 
     @property
     def is_of_servers(self) -> bool:
@@ -111,6 +112,11 @@ class RegistryExecutor:
         """Return what becomes of a call that had begun before a crash and has no result."""
         entry = self.tools.get(name)
         return entry.on_unknown if entry else OnUnknown.FAIL
+
+    def takes_turns(self, name: str) -> bool:
+        """Say whether calls of a tool wait for earlier ones of the same answer that take turns too."""
+        entry = self.tools.get(name)
+        return entry is not None and entry.takes_turns
 
     def __call__(self, use: ToolUse) -> ToolResult | Awaitable[ToolResult]:
         """Run one call."""

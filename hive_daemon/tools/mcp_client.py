@@ -26,8 +26,8 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from hive_daemon.clock import Clock
-from hive_daemon.tasks import Scope
 from hive_daemon.observability.trace_context import current_parent
+from hive_daemon.tasks import Scope
 from hive_daemon.tools.mcp_config import McpServer, McpTransport
 from hive_daemon.tools.mcp_launch import address_of, launch_of
 from hive_daemon.tools.mcp_process import MOST_LINE_BYTES, ServerProcess
@@ -51,7 +51,7 @@ CALL_KEY = "hive/idempotency_key"
 """Under this name a server is told, in `_meta`, which call it is: the same when the call is made again."""
 
 TRACE_KEY = "traceparent"
-"""Under this name it is told, in `_meta`, which trace the call belongs to. Source: OpenTelemetry, conventions for MCP."""
+"""So it is told, in `_meta`, which trace the call belongs to. Source: OpenTelemetry's conventions for MCP."""
 
 for _name in ("mcp", "client", "httpx2", "httpcore2"):
     # At INFO the SDK tells addresses and session ids.

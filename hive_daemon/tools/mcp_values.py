@@ -61,11 +61,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToolView:
-    """A tool of a server, for people. `is_offered`: nodes get it from here."""
+    """A tool of a server, for people. `is_offered`: nodes get it from here; `is_excluded`: its declaration says no."""
 
     name: str
     description: str
     is_offered: bool = True
+    is_excluded: bool = False
+
+    @property
+    def remark(self) -> str:
+        """Why nodes do not get it from here; empty if they do."""
+        if self.is_excluded:
+            return "excluded"
+        return "" if self.is_offered else "another one of this name counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,12 @@ class ServerView:
             "state": str(self.state),
             "reason": self.reason,
             "tools": [
-                {"name": tool.name, "description": tool.description, "offered": tool.is_offered}
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "offered": tool.is_offered,
+                    "remark": tool.remark,
+                }
                 for tool in self.tools
             ],
             "starts": self.starts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, overload
@@ -98,6 +98,8 @@ class ToolRegistry:
         for name in found:
             function, mark = BUILT_IN[name]
             self.register_function(function, on_unknown=mark)
+            # An answer that saves a file, adds to it and hands it over means it in that order.
+            self._tools[name] = replace(self._tools[name], takes_turns=True)
         return found
 
     def discover_from_module(self, module_path: str | Path) -> int:

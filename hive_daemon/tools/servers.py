@@ -152,7 +152,12 @@ def _why_missing(links: Iterable[ServerLink]) -> str:
 def _view(link: ServerLink, registry: ToolRegistry) -> ServerView:
     name = link.server.name
     tools = [
-        ToolView(tool.name, tool.description, registry.server_of(tool.name) == name)
+        ToolView(
+            tool.name,
+            tool.description,
+            registry.server_of(tool.name) == name,
+            not link.server.offers(tool.name),
+        )
         for tool in link.tools
     ]
     return ServerView(

@@ -15,7 +15,15 @@ WAYS = {
     "interrupt_in_thread": "RuntimeError: in_thread raised KeyboardInterrupt: 3",
 }
 
+BESIDE = ("task", "callback", "interrupt_in_task", "stop")
+"""Ways that lead past the node: it completes."""
+
 LEAVING = """
+import asyncio
+
+TASKS = []
+
+
 def in_thread(way):
     if way.endswith("_in_thread"):
         leave(way)
@@ -23,6 +31,22 @@ def in_thread(way):
 
 
 async def on_loop(way):
+    loop = asyncio.get_running_loop()
+    match way:
+        case "task":
+            TASKS.append(loop.create_task(later("exit")))
+        case "interrupt_in_task":
+            TASKS.append(loop.create_task(later("interrupt")))
+        case "callback":
+            loop.call_soon(leave, "exit")
+        case "stop":
+            loop.stop()
+        case _:
+            leave(way)
+    return "done"
+
+
+async def later(way):
     leave(way)
 
 
@@ -56,5 +80,7 @@ def test_code_of_an_agent_that_would_end_the_process_fails_its_node_only(place: 
         ended = place.settled(place.trigger("leaving/default", way=way))
         assert ended["status"] == "failed"
         assert ended["error"].endswith(WAYS[way])
+    for way in BESIDE:
+        assert place.settled(place.trigger("leaving/default", way=way))["status"] == "completed"
     daemon.signal(signal.SIGTERM)
     assert daemon.ended() == 0

@@ -400,7 +400,7 @@ async def test_a_paused_timer_fires_nothing_whoever_asks(store: Store) -> None:
     assert await store.timers.fire(fire(1_300.0)) is None
     assert await claimed(store) == []
     (row,) = await store.timers.occurrences(REPORT.timer_id)
-    assert (row.outcome, row.reason) == (TimerOutcome.SKIPPED_PAUSED, "the timer is paused")
+    assert (row.outcome, row.reason) == (TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
 
 
 async def test_a_timer_written_as_paused_begins_so_and_a_resume_holds(

@@ -64,6 +64,7 @@ class Clerk:
     graph: GraphSpec = field(default_factory=lambda: GRAPH)
     script: dict[str, Any] = field(default_factory=lambda: SCRIPT)
     sent: list[dict[str, Any]] = field(default_factory=list)
+    extra: tuple[EntryPointSpec, ...] = ()
 
     def tools(self) -> ToolRegistry:
         registry = ToolRegistry()
@@ -100,6 +101,8 @@ class Clerk:
                 tools=POLICY,
             )
         )
+        for spec in self.extra:
+            runtime.register_entry_point(spec)
         return runtime
 
 

@@ -104,6 +104,7 @@ def timer(id: str = "ops/report", **changes: Any) -> Json:
         "missed": 0,
         "failures": 0,
         "remaining": None,
+        "is_over": False,
         "note": "",
         **changes,
     }

@@ -164,6 +164,12 @@ class Place:
         return self.path / "hive.yaml"
 
     @property
+    def words(self) -> list[str]:
+        """The words that every `hived` here is started with."""
+        config = ["--config", str(self.config)]
+        return [*config, "--state-dir", str(self.state), "--socket", str(self.socket)]
+
+    @property
     def log(self) -> str:
         """What all lives wrote on stdout and stderr."""
         path = self.path / "log"
@@ -194,13 +200,12 @@ class Place:
     def start(self, *words: str, **extra: str) -> Hived:
         """Start `hived` on this place; `extra` are further variables of its environment."""
         self._lives += 1
-        command = [sys.executable, "-m", "hive_daemon.daemon.main", "--config", str(self.config)]
-        paths = ["--state-dir", str(self.state), "--socket", str(self.socket)]
+        command = [sys.executable, "-m", "hive_daemon.daemon.main", *self.words]
         begins_at = len(self.manager.heard)
         around = {"NOTIFY_SOCKET": str(self.manager.path), "LIFE": str(self._lives), **extra}
         with (self.path / "log").open("ab") as log:
             process = subprocess.Popen(
-                [*command, *paths, *words],
+                [*command, *words],
                 env=self.surroundings(**around),
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,

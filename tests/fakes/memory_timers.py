@@ -23,7 +23,7 @@ from tests.fakes.memory_queue import submit
 from tests.fakes.memory_world import World
 
 FAILED = (ExecutionStatus.FAILED, ExecutionStatus.RECOVERY_EXHAUSTED)
-PAUSED = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer is paused")
+PAUSED = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
 
 
 def sync(world: World, agent: str, specs: Sequence[TimerSpec]) -> list[TimerRow]:

@@ -299,6 +299,16 @@ def test_a_key_starts_it_once(server, hive):
     assert err.startswith("duplicate: this is the execution that the first one started, ")
 
 
+@pytest.mark.parametrize(
+    ("given", "is_sent"),
+    [("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True), ("no\r\nheader", False)],
+)
+def test_it_belongs_to_the_trace_that_it_is_started_in(server, hive, monkeypatch, given, is_sent):
+    monkeypatch.setenv("TRACEPARENT", given)
+    assert hive("trigger", "triage")[0] == 0
+    assert server.asked[-1].headers.get("traceparent") == (given if is_sent else None)
+
+
 def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_key(server, hive):
     server.script(Route.TRIGGER, Answer(close=True))
     code, out, _ = hive("trigger", "triage")

@@ -133,6 +133,7 @@ async def test_timers_are_paused_and_resumed(hive):
         (("sessions", "resume", "latest"), 3, "there is no session yet"),
         (("timers", "pause", "nothing"), 3, "no timer is called"),
         (("events", "--type", "nonsense"), 2, "no event type"),
+        (("events", "--type", "execution_faild"), 2, "did you mean execution_failed?"),
         (("executions", "list", "--status", "done"), 2, "done"),
     ],
 )
@@ -219,7 +220,7 @@ async def test_approvals_are_listed_shown_and_given(host, hive, tmp_path):
     assert clerk.sent == [{"to": "bob", "amount": 90}]
     code, _, err = await hive("approvals", "reject", approval)
     assert code == 4
-    assert "was used with another request" in err
+    assert "was decided otherwise before" in err
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,9 @@ OBJECTS = {
     Route.READYZ: "health",
     Route.STATUS: "status",
     Route.STATS: "stats",
+    Route.PS: "processes",
+    Route.SHOW: "thing",
+    Route.WHY: "story",
     Route.TRIGGER: "accepted",
     Route.TRIGGER_OF_AGENT: "accepted",
     Route.EXECUTION: "execution",
@@ -119,6 +122,11 @@ SHAPES = {
         "queued",
         "explanation",
         "hold",
+        "processes",
+        "process",
+        "thing",
+        "story",
+        "link",
         "trace",
         "span",
         "cancellation",
@@ -242,6 +250,8 @@ async def world(tmp_path):
         await client.post("/v1/webhooks/test", {**TRIAL, "send": True}, key="k")
         await add_clerk(host)
         paying = await _run(client, "clerk/pay")
+        limited = EntryPointSpec(id="limited", budgets=[{"usd": 1.0, "per": "1d"}])
+        await host.add("payer", chain("payer", node("look")), limited)
         waiting = await _put_in_line(host, client)
         host.degrade("broken", "no nodes")
         host.incidents.sight(SEEN)
@@ -281,6 +291,7 @@ def _path(route, done, asking, resting, paying, waiting):
     names["approval"] = paying
     names["incident"] = SEEN.incident_id
     names["timer"] = "ops/report"
+    names["id"] = "timers/ops/report" if route is Route.WHY else asking
     used = re.findall(r"\{(\w+)\}", route.template)
     return route.path(**{name: names[name] for name in used})
 

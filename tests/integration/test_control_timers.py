@@ -41,6 +41,12 @@ async def host(tmp_path):
         yield host
 
 
+def line_of(timer_id, out):
+    """The line of a table that is about a timer."""
+    [line] = [line.rstrip() for line in out.splitlines() if line.startswith(timer_id)]
+    return line
+
+
 @pytest.fixture
 def client(host):
     return Client(host.socket)
@@ -223,7 +229,7 @@ async def test_resuming_catches_up_what_the_pause_passed_over(host, client):
     await client.post("/v1/timers/pause", {"ids": ["tell"]})
     (row,) = await ledger.rows("clock")
     instant = row.paused_at + 0.001
-    held = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer is paused")
+    held = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
     await ledger.fire(TimerFire("clock/tell", instant, None, held))
     answer = await client.post("/v1/timers/resume", {"ids": ["tell"], "catch_up": True})
     (timer,) = answer.json["items"]
@@ -250,6 +256,17 @@ async def test_pausing_is_told_as_an_event_with_who_and_why(host, client):
             await asyncio.sleep(0)
     assert (heard[0].data["timer"], heard[0].data["reason"]) == ("clock/tell", "deploy")
     assert heard[0].data["by"].startswith("uid:")
+
+
+async def test_a_resume_of_what_is_not_paused_is_no_news(host, client):
+    heard = []
+    host.runtime("clock").subscribe_to_events(["timer_resumed", "timer_paused"], heard.append)
+    for order in ("resume", "pause", "resume", "resume", "pause"):
+        assert (await client.post(f"/v1/timers/{order}", {"ids": ["tell"]})).status == 200
+    async with asyncio.timeout(SECONDS):
+        while len(heard) < 3:
+            await asyncio.sleep(0)
+    assert [event.type for event in heard] == ["timer_paused", "timer_resumed", "timer_paused"]
 
 
 @pytest.mark.parametrize("route", [Route.TIMER, Route.TIMER_NEXT, Route.TIMER_HISTORY])
@@ -288,6 +305,33 @@ async def test_a_person_reads_times_with_their_zone(hive):
     assert re.search(r"[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d0:00 \+0[12]:00", out)
     _, out, _ = await hive("next", REPORT, "-n", "2")
     assert len(re.findall(r" 09:00:00 \+0[12]:00", out)) == 2
+
+
+async def test_what_became_of_the_last_instant_is_not_told_as_what_is(host, hive, client):
+    await client.post("/v1/timers/pause", {"ids": ["tell"]})
+    held = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
+    await host.services.store.timers.fire(TimerFire("clock/tell", 10.0, 20.0, held))
+    _, out, _ = await hive("list")
+    assert "paused by uid:" in line_of("clock/tell", out)
+    await client.post("/v1/timers/resume", {"ids": ["tell"]})
+    _, out, _ = await hive("list")
+    assert line_of("clock/tell", out).endswith("last skipped_paused: the timer was paused")
+
+
+async def test_a_timer_that_is_never_due_again_says_so(host, hive):
+    await host.add(
+        "past",
+        chain("past", node("once")),
+        EntryPointSpec(
+            id="once",
+            trigger_type="timer",
+            trigger_config={"at": "2020-01-01T00:00Z", "idle_timeout_seconds": 300},
+        ),
+    )
+    _, out, _ = await hive("list")
+    assert line_of("past/once", out).endswith("done: its schedule is over")
+    _, out, _ = await hive("describe", "past/once")
+    assert "idle gate   skips while its graph was active in the last 5m" in out
 
 
 async def test_trigger_writes_the_id_of_an_execution_that_is_there(hive, client):

@@ -572,10 +572,48 @@ def test_without_a_terminal_a_tool_call_waits_and_is_decided_later(run, ended, t
     assert len(talker.read_text().splitlines()) == 4
 
 
-def test_without_a_terminal_a_tool_call_can_be_rejected(ended, talker):
+@pytest.fixture
+def held_call(ended, talker):
+    """The id of a call that a run waits for, as its hint named it."""
     code, _, complaints = ended("talker", "--entry-point", "talk")
     assert code == 8
-    assert "--set input=WHY`" in complaints
-    code, _, complaints = ended("talker", "--resume", "latest", "--set", "input=better not")
-    assert code == 0, complaints
-    assert len(talker.read_text().splitlines()) == 3
+    assert f"--reject {complaints.split('--approve ')[1].split('`')[0]} --message WHY" in complaints
+    return complaints.split("--approve ")[1].split("`")[0]
+
+
+@pytest.mark.parametrize(
+    ("decided", "notes"),
+    [
+        (("--approve", "CALL"), 4),
+        (("--approve", "latest"), 4),
+        (("--reject", "CALL", "--message", "better not"), 3),
+        (("--set", "input=better not"), 3),
+    ],
+)
+def test_without_a_terminal_a_tool_call_is_decided_by_an_option(
+    ended, talker, held_call, decided, notes, tmp_path
+):
+    words = [held_call if word == "CALL" else word for word in decided]
+    code, output, complaints = ended("talker", "--resume", "latest", *words)
+    assert (code, "approval_id" in output) == (0, False), complaints
+    assert len(talker.read_text().splitlines()) == notes
+    logs = [path.read_text() for path in (tmp_path / "kept").rglob("tool_logs.jsonl")]
+    assert ("better not" in "".join(logs)) == (notes == 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--resume", "latest", "--approve", "CALL9"), 3, "asks for no approval"),
+        (("--resume", "latest", "--approve", "CALL", "--reject", "CALL"), 2, "two decisions"),
+        (("--resume", "latest", "--approve", "CALL", "--set", "a=1"), 2, "given together"),
+        (("--resume", "latest", "--approve", "no call"), 2, "is not the id of a tool call"),
+        (("--resume", "latest", "--message", "why"), 2, "for a call that is rejected"),
+        (("--approve", "CALL"), 2, "name it with --resume"),
+    ],
+)
+def test_a_decision_that_is_none_changes_nothing(ended, talker, held_call, words, code, told):
+    words = [word.replace("CALL", held_call) for word in words]
+    ending, _, complaints = ended("talker", *words)
+    assert (ending, told in complaints) == (code, True), complaints
+    assert ended("talker", "--resume", "latest", "--approve", held_call)[0] == 0

@@ -112,8 +112,8 @@ async def test_a_list_of_tools_that_changes_is_asked_for_again(world):
 async def test_only_included_tools_are_offered_and_none_that_are_excluded():
     async with World(tiny(include=["o*", "h*"], exclude=["hang"])) as world:
         assert world.registry.get_registered_names() == ["ok"]
-        offered = {tool.name: tool.is_offered for tool in world.view().tools}
-    assert offered == {"ok": True, "crash": False, "hang": False}
+        told = {tool.name: (tool.is_offered, tool.remark) for tool in world.view().tools}
+    assert told == {"ok": (True, ""), "crash": (False, "excluded"), "hang": (False, "excluded")}
 
 
 async def test_a_tool_of_the_agent_goes_before_a_servers():
@@ -121,6 +121,8 @@ async def test_a_tool_of_the_agent_goes_before_a_servers():
     world.registry.register_function(lambda: "own", "ok", "own")
     async with world:
         assert (await world.call("ok")).content == "own"
+        remarks = {tool.name: tool.remark for tool in world.view().tools}
+    assert remarks == {"ok": "another one of this name counts", "crash": "", "hang": ""}
 
 
 async def test_a_call_that_hangs_ends_in_its_time_and_the_server_goes_on():

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hive_daemon.clock import SYSTEM_CLOCK
+from hive_daemon.errors import Busy
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
@@ -397,6 +398,29 @@ async def test_a_listener_that_cannot_be_started_does_not_keep_others_from_it(tm
         counts = [len(await executions(services, name)) for name in "ab"]
     assert counts == [0, 1]
     assert "not today" in caplog.text
+
+
+async def test_a_delivery_that_one_listener_refuses_is_answered_when_the_others_have_begun(
+    tmp_path,
+):
+    hooks = [
+        listener(name, event_types=["webhook_received"], filter_stream="shop") for name in "ab"
+    ]
+    event = AgentEvent(EventType.WEBHOOK_RECEIVED, "shop", data={"payload": {"n": 1}})
+    async with agent(tmp_path, API, *hooks) as (services, runtime, _):
+        through, begun = runtime.trigger, []
+
+        async def trigger(entry_point_id, input_data=None, correlation_id=None, session_state=None):
+            if entry_point_id == "a":
+                raise Busy("not now")
+            begun.append(await through(entry_point_id, input_data))
+            return begun[-1]
+
+        runtime.trigger = trigger
+        with pytest.raises(Busy):
+            await runtime.outside.deliver(Delivery(event, "delivery-1", "0" * 64))
+        assert len(begun) == 1
+        await everything_ends(services, runtime)
 
 
 async def test_a_delivery_starts_each_listener_once_however_often_it_comes(tmp_path):

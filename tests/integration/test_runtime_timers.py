@@ -121,7 +121,7 @@ async def test_a_paused_timer_skips_and_says_so_until_it_is_resumed(tmp_path, cl
         made.runtime.pause_timers()
         assert made.runtime.timers_paused
         await clock.advance(60)
-        assert await made.skipped(1) == ("skipped_paused", "the timer is paused")
+        assert await made.skipped(1) == ("skipped_paused", "the timer was paused")
         made.runtime.resume_timers()
         assert not made.runtime.timers_paused
         await clock.advance(60)

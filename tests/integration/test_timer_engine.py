@@ -393,6 +393,7 @@ async def test_a_timer_with_so_many_actions_is_done_after_them_and_says_so(tmp_p
             await made.fired(count)
         event = await made.heard.until(EventType.TIMER_DONE)
         assert event.data == {"timer": LANE, "reason": "none of its remaining_actions is left"}
+        assert event.seq is not None, "it is durable: whoever was not there finds it"
         await clock.advance(600)
         assert made.runtime._timer_tasks[0].done()
     async with agent(tmp_path, clock, spec) as made:

@@ -159,6 +159,15 @@ async def test_what_no_filter_lets_pass_would_be_ignored_with_the_reason() -> No
     assert (push["outcome"], push["data"]["headers"]["x-github-event"]) == ("queued", "push")
 
 
+async def test_a_filter_is_no_reason_for_what_an_earlier_check_refuses() -> None:
+    made = route(rate="1/h", filters=[{"field": "X-GitHub-Event", "equals": "push"}])
+    async with webhooks(made) as server:
+        assert (await post(server, BODY)).status == 202
+        told = await rehearse(server, "/hook", Trial(BODY))
+    assert failing(told) == ["rate", "filter"]
+    assert (told["status"], told["reason"]) == (429, None)
+
+
 async def test_a_greeting_of_a_provider_would_be_answered_without_a_run() -> None:
     made = route(verify="slack", secret="k")
     body = b'{"type": "url_verification", "challenge": "c"}'

@@ -111,7 +111,7 @@ class Story:
         assert await world.catch_up.once()
         await world.drained(*self.sessions)
         with tempfile.TemporaryDirectory() as elsewhere:
-            other = World(Path(elsewhere), self.clock, world.mirror.mode)
+            other = World(Path(elsewhere), self.clock, world.mirror.mode, has_process=False)
             other.store = world.store
             try:
                 for session in sorted(self.sessions):

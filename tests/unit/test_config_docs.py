@@ -13,6 +13,7 @@ from hive_daemon.config.agent_model import (
     FallbackConfig,
     WebhookRouteConfig,
 )
+from hive_daemon.config.alert_keys import AlertConfig, AlertWebhookConfig
 from hive_daemon.config.budget_keys import BudgetConfig
 from hive_daemon.config.document import parse, parse_value
 from hive_daemon.config.environment import NO_KEYS, SHORT_NAMES, variable_of
@@ -36,6 +37,8 @@ NESTED = {
     "agents[].fallbacks[]": FallbackConfig,
     "llm.fallbacks[]": FallbackConfig,
     "agents[]": AgentConfig,
+    "alerts[].webhook": AlertWebhookConfig,
+    "alerts[]": AlertConfig,
 }
 DEPEND_ON_THE_PROCESS = ("state_dir", "socket")
 
@@ -61,7 +64,7 @@ def pattern_of(path: tuple[str | int, ...]) -> str:
         r"entry_points\.[a-z]+",
         "entry_points.ID",
         re.sub(
-            r"(trigger_config|concurrency|flow|tools|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac)\b.*",
+            r"(trigger_config|concurrency|flow|tools|methods|allow_[ug]ids|allow_ips|headers|secrets|filters|input|coalesce|hmac|command|heal)\b.*",
             r"\1",
             text,
         ),
@@ -134,6 +137,7 @@ def test_the_sample_file_has_every_key_of_the_model_and_no_other():
         "budgets",
         "agents[].budgets",
         "agents[].entry_points.ID.budgets",
+        "alerts",
     }
     # A bare path is an item of its own, and so is a bare name.
     bare = {"agents[]", "agents[].fallbacks[]", "llm.fallbacks[]"}
@@ -143,7 +147,7 @@ def test_the_sample_file_has_every_key_of_the_model_and_no_other():
 def test_the_sample_file_is_valid_with_everything_uncommented(tmp_path):
     path = tmp_path / "hive.yaml"
     path.write_text(uncommented((ROOT / "configs" / "hive.yaml").read_text()))
-    environ = {"OPENAI_API_KEY": "x", "GITHUB_WEBHOOK_SECRET": "y"}
+    environ = {"OPENAI_API_KEY": "x", "GITHUB_WEBHOOK_SECRET": "y", "ALERT_SECRET": "whsec_eA=="}
     loaded = load_config(sources(tmp_path, path, **environ))
     assert [agent.agent_name for agent in loaded.config.agents] == ["triage", "reports"]
     assert loaded.warnings == ()

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from hive_daemon.runner.console import Keyboard, Terminal
+from hive_daemon.runner.console import BROKE_OFF, Conversation, Keyboard, Terminal
+from hive_daemon.runtime.event_bus import EventBus
+from hive_daemon.runtime.events import AgentEvent, EventType
 
 
 @pytest.fixture
@@ -62,3 +64,52 @@ async def test_nothing_that_is_said_commands_the_terminal(typing):
     await Terminal(keyboard, screen).say("a\x1b[2J\n\tb")
     assert screen.getvalue() == "a\\x1b[2J\n\tb"
     type_in(None)
+
+
+class Listener:
+    """A person who answers `yes` to everything; what was said to them."""
+
+    def __init__(self):
+        self.heard = ""
+
+    async def say(self, text):
+        self.heard += text
+
+    async def listen(self):
+        self.heard += "yes\n"
+        return "yes"
+
+
+class Talking:
+    """A runtime of which only the bus is heard."""
+
+    def __init__(self):
+        self.bus = EventBus()
+
+    def subscribe_to_events(self, types, handler):
+        return self.bus.subscribe(types, handler)
+
+    def unsubscribe_from_events(self, subscription):
+        return self.bus.unsubscribe(subscription)
+
+    async def tell(self, content, snapshot, **more):
+        data = {"content": content, "snapshot": snapshot, **more}
+        await self.bus.publish(AgentEvent(EventType.CLIENT_OUTPUT_DELTA, "s", data=data))
+
+
+async def test_each_answer_and_each_question_begins_on_a_line_of_its_own():
+    runtime, person = Talking(), Listener()
+    talk = Conversation(person)
+    with talk.attached(runtime):
+        await runtime.tell("Hel", "Hel")
+        await runtime.tell("lo.", "Hello.")
+        await runtime.tell("Well", "Well")
+        await runtime.tell("", "", is_reset=True)
+        await runtime.tell("Well.\n", "Well.\n")
+        await runtime.tell("So", "So")
+        assert await talk.ask("Good?", ["yes", "no"]) == "yes"
+        await runtime.tell("Fine.", "Fine.")
+        await talk.end_line()
+        await talk.end_line()
+    told = ["Hello.", "Well", BROKE_OFF, "Well.", "So", "Good? (yes, no)", "> yes", "Fine."]
+    assert person.heard.splitlines() == told

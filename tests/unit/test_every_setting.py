@@ -13,6 +13,7 @@ import pytest
 
 from hive_daemon.config.schema import patterns
 from hive_daemon.runtime.flow_reading import CONCURRENCY_KEYS, FLOW_KEYS
+from hive_daemon.runtime.graph_host import WEBHOOK_KEYS as KEYS_OF_WEBHOOKS
 from hive_daemon.runtime.triggers.event_config import EventConfig
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
 
@@ -46,7 +47,32 @@ WATCH = "unit/test_loop_watch.py::test_"
 SETTINGS = "acceptance/test_daemon_settings.py::test_"
 HOSTILE = "integration/test_control_hostile.py::test_"
 
+HEALTH = "unit/test_monitoring_health.py::test_"
+ALERTS = "integration/test_alert_sinks.py::test_"
+LAID_OVER_HEALING = f"{LAID_OVER}the_ladder_that_hive_yaml_writes_wins_over_the_folder"
+
+BUDGETS = "integration/test_budgets.py::test_"
+BUDGET_KILL = "acceptance/test_budget_kill.py::test_"
+BUDGET_KEYS = {
+    "": f"{BUDGET_KILL}a_paused_execution_goes_on_by_hand_once_its_budget_was_raised",
+    "[].scope": f"{BUDGETS}a_session_has_a_budget_over_its_executions",
+    "[].per": "unit/test_budget_rules.py::test_a_budget_for_a_day_begins_anew_each_day",
+    "[].usd": f"{BUDGET_KILL}no_limit_is_passed_by_more_than_one_call_whenever_the_daemon_dies",
+    "[].tokens": f"{BUDGET_KILL}no_limit_is_passed_by_more_than_one_call_whenever_the_daemon_dies",
+    "[].requests": f"{BUDGETS}each_retry_is_a_request",
+    "[].tool_calls": f"{BUDGETS}tool_calls_have_a_limit_of_their_own",
+    "[].warn_at": f"{BUDGETS}a_warning_is_told_once",
+    "[].on_exceed": f"{BUDGETS}a_spent_budget_fails_the_execution_at_its_next_call",
+}
+"""What a budget may say, wherever it is written."""
+
 SHOWN: dict[str, str] = {
+    **{
+        f"{place}budgets{key}": test
+        for place in ("", "agents[].", f"{ENTRY}.")
+        for key, test in BUDGET_KEYS.items()
+    },
+    "unpriced": f"{BUDGETS}a_call_without_a_price_is_blocked_under_a_limit_in_dollars",
     "state_dir": f"{LOADING}the_state_directory_is_systemds_else_below_home",
     "socket": f"{LOADING}the_socket_is_where_the_process_runs",
     "agents": f"{LOADING}an_agent_may_be_a_path_or_a_mapping",
@@ -128,6 +154,21 @@ SHOWN: dict[str, str] = {
     "control.allow_gids": f"{HOSTILE}a_user_that_the_configuration_names_is_answered",
     "events.max_history": "unit/test_event_bus.py::test_the_history_is_newest_first_and_bounded",
     "health.loop_blocked_seconds": f"{WATCH}a_blocked_loop_ends_the_process_with_70_and_shows_where_it_hangs",
+    "health.non_accepts": f"{HEALTH}every_threshold_can_be_moved",
+    "health.doom_loop": f"{HEALTH}every_threshold_can_be_moved",
+    "health.same_error": f"{HEALTH}every_threshold_can_be_moved",
+    "health.cost_usd": f"{HEALTH}every_threshold_can_be_moved",
+    "health.failures": "integration/test_incidents.py::test_so_many_failures_in_a_row_are_an_incident_as_are_written",
+    "alerts": f"{ALERTS}the_log_is_told_also_if_nobody_wrote_that",
+    "alerts[].to": f"{ALERTS}what_is_written_of_a_rule_holds",
+    "alerts[].command": f"{ALERTS}a_command_reads_the_alert_as_json",
+    "alerts[].webhook.url": f"{ALERTS}a_webhook_is_posted_and_proves_who_sent_it",
+    "alerts[].webhook.secret": f"{ALERTS}a_webhook_is_posted_and_proves_who_sent_it",
+    "alerts[].min_severity": f"{ALERTS}what_is_written_of_a_rule_holds",
+    "alerts[].cooldown": f"{ALERTS}what_is_written_of_a_rule_holds",
+    "alerts[].timeout": f"{ALERTS}a_command_that_does_not_end_is_killed_in_its_time",
+    f"{ENTRY}.heal": LAID_OVER_HEALING,
+    f"{ENTRY}.max_resurrections": LAID_OVER_HEALING,
     "health.stall_seconds": "integration/test_runtime_stalls.py::test_zero_turns_it_off",
 }
 
@@ -165,6 +206,10 @@ OF_EVENTS: dict[str, str] = {
     "max_depth": f"{EVENTS}an_entry_point_may_come_as_often_as_it_says",
 }
 
+OF_WEBHOOKS: dict[str, str] = {
+    "source_id": "integration/test_webhook_runtime.py::test_an_entry_point_may_be_bound_to_a_source_directly",
+}
+
 OF_CONCURRENCY: dict[str, str] = {
     "max": f"{FLOW}a_key_bounds_those_with_its_value_and_lets_others_pass",
     "key": f"{FLOW}a_key_bounds_those_with_its_value_and_lets_others_pass",
@@ -195,7 +240,7 @@ OF_FLOW: dict[str, str] = {
 
 ALL = {
     name
-    for table in (SHOWN, OF_TIMERS, OF_EVENTS, OF_CONCURRENCY, OF_FLOW)
+    for table in (SHOWN, OF_TIMERS, OF_EVENTS, OF_WEBHOOKS, OF_CONCURRENCY, OF_FLOW)
     for name in table.values()
 }
 
@@ -218,6 +263,10 @@ def test_every_key_of_a_timer_has_a_test_of_what_it_does():
 
 def test_every_key_of_an_event_entry_point_has_a_test_of_what_it_does():
     assert set(OF_EVENTS) == set(EventConfig.model_fields)
+
+
+def test_every_key_of_a_webhook_entry_point_has_a_test_of_what_it_does():
+    assert set(OF_WEBHOOKS) == KEYS_OF_WEBHOOKS
 
 
 def test_every_key_of_concurrency_and_flow_has_a_test_of_what_it_does():

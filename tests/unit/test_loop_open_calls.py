@@ -205,6 +205,9 @@ class Marked(Tools):
     def on_unknown_of(self, name):
         return self.registry.get_executor().on_unknown_of(name)
 
+    def takes_turns(self, name):
+        return False
+
 
 async def crashed(mark):
     """Return a world whose process ended while its tool was at work."""

@@ -1,6 +1,7 @@
 """Tools in a model loop: together, in order, in time, and whatever they do."""
 
 import asyncio
+import json
 import threading
 
 import pytest
@@ -9,7 +10,11 @@ from hive_daemon.graph.event_loop_node import LoopConfig
 from hive_daemon.graph.framework_tools import decode_output
 from hive_daemon.graph.tool_calls import Outcome, mark_of
 from hive_daemon.llm.values import Tool, ToolResult, ToolUse
-from hive_daemon.tools.context import idempotency_key
+from hive_daemon.tools.context import (
+    idempotency_key,
+    reset_execution_context,
+    set_execution_context,
+)
 from hive_daemon.tools.registry import ToolRegistry
 from tests.fakes.loop_world import PlayedModel, Tools, World, calls, node, says, sets
 
@@ -33,6 +38,22 @@ async def test_the_calls_of_one_answer_run_together_and_are_answered_in_order():
     world = played(calls(*wanted), says("Done."), tools=Tools(search=lambda use: meet(use)))
     await world.run(node())
     assert results(world) == ["a", "b", "c"]
+
+
+async def test_changes_of_a_data_file_are_made_in_the_order_of_the_answer(tmp_path):
+    """An answer that saves, adds and hands over means it so; in threads side by side, one would overtake the other."""
+    pieces = [str(n) for n in range(8)]
+    chosen = [("save_data", {"filename": "a.txt", "data": "begin"})]
+    chosen += [("append_data", {"filename": "a.txt", "data": f" {piece}"}) for piece in pieces]
+    chosen += [("load_data", {"filename": "a.txt"})]
+    registry = ToolRegistry()
+    names = registry.offer_built_ins(name for name, _ in chosen)
+    tools = list(registry.get_tools().values())
+    world = played(calls(*chosen), says("Done."), tools=registry.get_executor())
+    token = set_execution_context(data_dir=str(tmp_path))
+    await world.run(node(tools=names), available_tools=tools)
+    reset_execution_context(token)
+    assert json.loads(results(world)[-1])["content"] == " ".join(["begin", *pieces])
 
 
 async def test_what_was_chosen_is_durable_before_a_tool_starts():

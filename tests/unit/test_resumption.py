@@ -7,6 +7,7 @@ import pytest
 from hive_daemon.errors import GraphChanged, IllegalMove, InvalidInput
 from hive_daemon.graph.memory import Memory
 from hive_daemon.graph.resumption import (
+    added_by,
     answer_text,
     answers_in,
     check_graph,
@@ -159,6 +160,12 @@ def asking():
 )
 def test_an_input_answers_the_nodes_it_names_and_else_the_first(inputs, answers):
     assert answers_in(asking(), inputs) == answers
+
+
+def test_words_for_a_node_are_no_value_unless_the_graph_knows_their_name():
+    topology = Topology.compile(graph_of(edge("a", "b"), edge("a", "c"), memory_keys=["c"]))
+    inputs = {"b": "yes", "c": "no", "more": 1}
+    assert added_by(topology, inputs, {"b": "yes", "c": "no"}) == {"c": "no", "more": 1}
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,9 @@ def ended(status, stop=Stop.NONE, result=None, **changes):
         (
             ended("waiting_approval"),
             "waits at node review: asks for approval",
-            f"decide at a terminal, with {GO_ON}; elsewhere reject, with "
-            f"`hive run desk --resume {NAME} --set input=WHY`",
+            f"decide at a terminal, with {GO_ON}; elsewhere with "
+            f"`hive run desk --resume {NAME} --approve latest` or "
+            f"`hive run desk --resume {NAME} --reject latest --message WHY`",
             8,
         ),
         (

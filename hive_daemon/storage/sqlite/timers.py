@@ -84,7 +84,7 @@ SELECT scheduled_at FROM occurrences WHERE timer_id = ? ORDER BY scheduled_at DE
 """
 _FORGET = "DELETE FROM occurrences WHERE timer_id = ? AND scheduled_at <= ?"
 _TIDY_EVERY = 64
-_PAUSED = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer is paused")
+_PAUSED = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")
 
 
 def sync(tx: Tx, agent: str, specs: Sequence[TimerSpec]) -> list[TimerRow]:
