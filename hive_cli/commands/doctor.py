@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from hive_cli.failures import Failure
 from hive_cli.grammar import Hive, command, single
 from hive_cli.local import run_local
+from hive_cli.reading import PATIENCE_SECONDS
+from hive_daemon.control.wire import Route
 
 app = single()
 
@@ -28,6 +32,16 @@ def doctor(
         "doctor",
         *(["--json"] if hive.as_json else []),
         *(["--fix"] if fix else []),
-        *([f"--config={config}"] if config else []),
+        *([f"--config={config}"] if config else _places(hive)),
         *([f"--socket={socket}"] if socket else []),
     )
+
+
+def _places(hive: Hive) -> list[str]:
+    """Return where a daemon that answers has its file and its state; nothing if none does."""
+    try:
+        stats = replace(hive.client, patience=PATIENCE_SECONDS).get(Route.STATS)
+    except Failure:
+        return []
+    known = {"--config": stats.get("config"), "--state-dir": stats.get("state_dir")}
+    return [f"{option}={path}" for option, path in known.items() if path]

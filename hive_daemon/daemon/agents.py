@@ -32,7 +32,7 @@ from hive_daemon.llm.model_shelf import ModelShelf
 from hive_daemon.monitoring.agent_watch import BY
 from hive_daemon.observability.redaction import register_secret
 from hive_daemon.runner.agent_loader import load_agent
-from hive_daemon.runner.loaded_agent import LoadedAgent
+from hive_daemon.runner.loaded_agent import LoadedAgent, ModelSettings
 from hive_daemon.runtime.agent_runtime import AgentRuntime, AgentRuntimeConfig
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.runtime.services import Services
@@ -211,17 +211,20 @@ def models_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> Mo
 
     The folder's own key and address go only to the service of the model that the folder names.
     """
-    llm, own = config.llm, loaded.llm
-    usual = first_choice(llm)
-    options = call_options(llm)
-    first = first_choice(llm, item.model)
-    if item.model is None and loaded.model:
-        first = ModelChoice(loaded.model, own.api_key, own.api_base)
-        options |= own.options
+    llm = config.llm
+    own = own_model(config, item, loaded.llm)
     return ModelShelf(
-        first,
+        ModelChoice(own.model, own.api_key, own.api_base),
         fallbacks=fallback_choices(llm, item.fallbacks),
-        also=(usual,),
+        also=(first_choice(llm),),
         base_dir=item.path,
-        options=options,
+        options={**call_options(llm), **own.options},
     )
+
+
+def own_model(config: HiveConfig, item: AgentConfig, said: ModelSettings) -> ModelSettings:
+    """Return the model of an agent whose folder says this, with its key and address."""
+    if item.model is None and said.model:
+        return said
+    first = first_choice(config.llm, item.model)
+    return ModelSettings(first.model, first.api_key, first.api_base)

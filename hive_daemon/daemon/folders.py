@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.loaded import LoadedConfig
+from hive_daemon.daemon.agents import own_model
 from hive_daemon.daemon.overlay import entry_points, remarks, written_faults
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.agent_check import FolderReport, inspect_folder
@@ -15,7 +17,9 @@ from hive_daemon.runner.loaded_agent import LoadedAgent
 def check_agents(loaded: LoadedConfig) -> list[FolderReport]:
     """Check every agent of a configuration. Code is executed: call it in a process of its own."""
     items = loaded.config.agents
-    inspected = [inspect_folder(item.path) for item in items]
+    inspected = [
+        inspect_folder(item.path, settle=partial(own_model, loaded.config, item)) for item in items
+    ]
     faults = written_faults(loaded, [agent for _, agent in inspected])
     reports = []
     for item, (report, agent), mistakes in zip(items, inspected, faults, strict=True):

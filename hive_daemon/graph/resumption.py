@@ -61,7 +61,7 @@ def resume_here(
 def added_by(
     topology: Topology, inputs: Mapping[str, Any], answers: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what a resume's input adds to memory: all but words for a node, under an id that is no key of the graph."""
+    """Return what a resume's input adds to memory: all but words for a node, under an id that no key has."""
     return {
         key: value
         for key, value in inputs.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hive_daemon.runner.agent_info import validate
 from hive_daemon.runner.agent_loader import examine, form_of, located
 from hive_daemon.runner.expected_tools import look_at_expected
 from hive_daemon.runner.findings import Findings
-from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
+from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent, ModelSettings
 from hive_daemon.runner.model_choice import settled
 
 _TOOL_FILES = (folder_tools.FILE, folder_tools.SERVERS_FILE)
@@ -52,8 +53,16 @@ def check_folder(path: str | Path, *, probes: bool = False) -> FolderReport:
     return inspect_folder(path, probes=probes)[0]
 
 
+SettleModel = Callable[[ModelSettings], ModelSettings]
+"""From what a folder says of its model to what is in force."""
+
+
+def _left_to_the_folder(said: ModelSettings) -> ModelSettings:
+    return settled(None, said)
+
+
 def inspect_folder(
-    path: str | Path, *, probes: bool = False
+    path: str | Path, *, probes: bool = False, settle: SettleModel = _left_to_the_folder
 ) -> tuple[FolderReport, LoadedAgent | None]:
     """Check a folder; return the report, and the agent if it can be read without a problem."""
     folder = located(path)
@@ -65,7 +74,7 @@ def inspect_folder(
     if agent is None:
         problems, warnings = tuple(findings.problems), tuple(findings.warnings)
         return FolderReport(str(folder), folder.name, form, problems, warnings), None
-    checked = validate(agent, settled(None, agent.llm))
+    checked = validate(agent, settle(agent.llm))
     expected = Findings()
     look_at_expected(agent, expected, probes=probes)
     points = tuple(

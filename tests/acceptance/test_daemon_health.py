@@ -73,6 +73,16 @@ def test_pages_that_nobody_wants_open_no_port(place: Place) -> None:
         assert place.get(path)["checks"]["store"]["ok"]
 
 
+def test_a_daemon_that_answers_is_examined_where_its_state_is(place: Place) -> None:
+    place.start().ready()
+    place.state.chmod(0o755)
+    examined = place.hive("doctor", "--json")
+    (found,) = [
+        each for each in json.loads(examined.stdout)["findings"] if each["id"] == "state_open"
+    ]
+    assert str(place.state) in found["subject"]
+
+
 # --- a blocked loop ----------------------------------------------------------------------------
 
 BLOCKING = """

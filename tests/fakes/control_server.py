@@ -129,6 +129,8 @@ def stats(**changes: Any) -> Json:
     """The figures of a daemon at work."""
     return {
         "version": VERSION,
+        "config": None,
+        "state_dir": "/var/lib/hive",
         "pid": 4242,
         "started_at": MOMENT,
         "uptime_seconds": 3723.0,

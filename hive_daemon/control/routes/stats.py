@@ -38,6 +38,8 @@ async def stats_view(control: Control) -> Json:
     return {
         "version": __version__,
         "pid": os.getpid(),
+        "config": str(host.loaded.path) if host.loaded.path is not None else None,
+        "state_dir": str(host.loaded.config.state_dir),
         "started_at": iso_z(host.started_at),
         "uptime_seconds": round(max(control.now() - host.started_at, 0.0), 3),
         "state": _state_word(state_of(host)),
