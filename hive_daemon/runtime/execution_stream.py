@@ -31,7 +31,7 @@ from hive_daemon.runtime.stream_setup import StreamSetup
 from hive_daemon.runtime.stream_view import Parked
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror_fold import MirrorMeta
-from hive_daemon.storage.values import MAX_PAGE, Claim, ExecutionFilter, ExecutionRow, Submitted
+from hive_daemon.storage.values import Claim, ExecutionRow, Submitted
 from hive_daemon.storage.waiting import read
 from hive_daemon.tasks import Scope
 
@@ -195,22 +195,8 @@ class ExecutionStream(StreamControl):
         """Learn what is queued and put away from earlier, and begin to claim."""
         if self._is_running:
             return
-        before: int | None = None
-        while True:
-            rows = await self._services.store.executions.query(
-                ExecutionFilter(
-                    agent=self.setup.agent,
-                    stream_id=self.setup.stream_id,
-                    statuses=_PUT_AWAY,
-                    before=before,
-                    limit=MAX_PAGE,
-                )
-            )
-            for row in rows:
-                await self._learn(row)
-            if len(rows) < MAX_PAGE:
-                break
-            before = rows[-1].n
+        async for row in self._rows(_PUT_AWAY):
+            await self._learn(row)
         await self._intake.learn()
         self._is_running = True
         self._services.dispatcher.register(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from hive_daemon.errors import ExecutionNotFound
 from hive_daemon.graph.executor import ExecutionResult
@@ -15,7 +16,7 @@ from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stream_view import ASKING, StreamView
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.event_values import CancelOrder
-from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter
+from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter, ExecutionRow
 from hive_daemon.tasks import Scope
 
 _UNENDED = tuple(status for status in ExecutionStatus if not status.is_terminal)
@@ -95,21 +96,26 @@ class StreamControl(StreamView):
 
     async def call_back(self, order: CancelOrder, accepted_by: float) -> None:
         """Cancel the executions of this stream that an order concerns and that were accepted by then (wall seconds)."""
+        async for row in self._rows(_UNENDED):
+            named = (row.execution_id, row.session_id, row.correlation_id)
+            if row.created_at <= accepted_by and order.concerns(*named):
+                await self.cancel_execution(row.execution_id, order.reason)
+
+    async def _rows(self, statuses: tuple[ExecutionStatus, ...]) -> AsyncIterator[ExecutionRow]:
+        """Yield the executions of this stream with one of these statuses, newest first, page by page."""
         before: int | None = None
         while True:
             rows = await self._services.store.executions.query(
                 ExecutionFilter(
                     agent=self.setup.agent,
                     stream_id=self.setup.stream_id,
-                    statuses=_UNENDED,
+                    statuses=statuses,
                     before=before,
                     limit=MAX_PAGE,
                 )
             )
             for row in rows:
-                named = (row.execution_id, row.session_id, row.correlation_id)
-                if row.created_at <= accepted_by and order.concerns(*named):
-                    await self.cancel_execution(row.execution_id, order.reason)
+                yield row
             if len(rows) < MAX_PAGE:
                 return
             before = rows[-1].n

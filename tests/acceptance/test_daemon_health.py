@@ -188,3 +188,18 @@ def test_three_refused_keys_degrade_the_agent_and_pause_its_timers_until_a_call_
     assert place.get("/v1/timers")["items"][0]["paused"] is None
     assert place.hive("status").returncode == 0
     assert place.get("/v1/incidents")["items"] == []
+
+
+# --- the model in force ------------------------------------------------------------------------
+
+
+def test_check_asks_for_the_key_of_the_model_that_is_in_force(place: Place) -> None:
+    node = {"id": "talk", "node_type": "event_loop", "output_keys": ["said"]}
+    graph = {"nodes": [node], "terminal_nodes": ["talk"], "default_model": "anthropic/claude-x"}
+    folder = write_agent(place, "talker", {"graph": graph})
+    place.write(agents=[str(folder)])
+    assert "'anthropic/claude-x' needs a key, set ANTHROPIC_API_KEY" in place.refused("--check")[1]
+    place.write(agents=[{"path": str(folder), "model": "scripted"}])
+    code, told = place.refused("--check")
+    assert code == 0
+    assert "needs a key" not in told

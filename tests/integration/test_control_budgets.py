@@ -1,10 +1,6 @@
 """`hive budget` and its routes: the real command, the real control API, a real store."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +11,9 @@ from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.runtime_config import Placement
 from hive_daemon.storage.budget_ledger import Asking
-from tests.fakes.control_client import SECONDS, Client
+from tests.fakes.control_client import Client
 from tests.fakes.control_host import GOAL, FakeAgent, chain, node, running_host
+from tests.fakes.hive_command import run_hive
 
 ROOT = Path(__file__).parent.parent.parent
 DAILY = {"usd": 1.0, "tokens": 1000, "per": "1d", "on_exceed": "reject"}
@@ -78,20 +75,7 @@ def hive(host):
     """Run a command; answers (exit code, stdout, stderr)."""
 
     async def run(*arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hive_cli",
-            *arguments,
-            cwd=ROOT,
-            env={**os.environ, "HIVE_SOCKET": str(host.socket), "COLUMNS": "200"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        return await run_hive(host.socket, *arguments, COLUMNS="200")
 
     return run
 

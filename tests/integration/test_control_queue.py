@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,9 @@ from typing import Any
 import pytest
 
 from hive_daemon.runtime.entry_point import EntryPointSpec
-from tests.fakes.control_client import SECONDS, Client
+from tests.fakes.control_client import Client
 from tests.fakes.control_host import Host, chain, node, running_host
+from tests.fakes.hive_command import run_hive
 
 ROOT = Path(__file__).parent.parent.parent
 TRIGGER = "/v1/entry-points/{}/trigger"
@@ -127,20 +124,7 @@ async def test_what_runs_does_not_wait_any_more(host: Host, client: Client, path
 
 async def hive(host: Host, *arguments: str) -> tuple[int | None, str, str]:
     """Run a command; answer its exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "hive_cli",
-        *arguments,
-        cwd=ROOT,
-        env={**os.environ, "HIVE_SOCKET": str(host.socket)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    async with asyncio.timeout(SECONDS):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    return await run_hive(host.socket, *arguments)
 
 
 async def test_hive_queue_lists_explains_moves_and_cancels(host: Host, client: Client) -> None:

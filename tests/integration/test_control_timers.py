@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.storage.timer_values import TimerFire, TimerOutcome, TimerSkip
 from tests.fakes.control_client import SECONDS, Client
 from tests.fakes.control_host import chain, node, running_host
+from tests.fakes.hive_command import run_hive
 
 ROOT = Path(__file__).parent.parent.parent
 REPORT = "ops/report"
@@ -57,21 +55,7 @@ def hive(host):
     """Run a command; answers (exit code, stdout, stderr)."""
 
     async def run(*arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hive_cli",
-            "timers",
-            *arguments,
-            cwd=ROOT,
-            env={**os.environ, "HIVE_SOCKET": str(host.socket)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        return await run_hive(host.socket, "timers", *arguments)
 
     return run
 

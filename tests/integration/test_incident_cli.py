@@ -1,16 +1,13 @@
 """`hive incidents` against the real control API, each command in a process of its own."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.control_client import SECONDS, Client
+from tests.fakes.control_client import Client
 from tests.fakes.control_host import running_host
+from tests.fakes.hive_command import run_hive
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,20 +38,7 @@ def hive(host):
     """Run a command; answers (exit code, stdout, stderr)."""
 
     async def command(*arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hive_cli",
-            *arguments,
-            cwd=ROOT,
-            env={**os.environ, "HIVE_SOCKET": str(host.socket)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        return await run_hive(host.socket, *arguments)
 
     return command
 
