@@ -108,6 +108,8 @@ def _webhooks(control: Control) -> Iterator[Reading]:
     for path, door in control.host.webhooks.doors.items():
         for status, count in sorted(door.answered.items()):
             yield Reading("hive_webhook_requests_total", count, (path, str(int(status))))
+        for outcome, count in sorted(door.outcomes.items()):
+            yield Reading("hive_webhook_outcomes_total", count, (path, outcome))
 
 
 async def _store(control: Control) -> list[Reading]:

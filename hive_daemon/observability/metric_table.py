@@ -92,6 +92,12 @@ METRICS: tuple[Metric, ...] = (
         "route",
         "status",
     ),
+    _total(
+        "hive_webhook_outcomes_total",
+        "the same, by what became of them: queued, duplicate, ignored, coalesced, handshake, or why they were refused",
+        "route",
+        "outcome",
+    ),
     _counted(
         "hive_triggers_suppressed_total",
         "event entry points that a chain or a rule kept back",

@@ -51,7 +51,11 @@ Results = Callable[[str, float], Awaitable[Mapping[str, object] | None]]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A route with everything a request needs. `answered` counts the answers by status."""
+    """A route with everything a request needs.
+
+    `answered` counts the answers by status, `outcomes` by what became of the request: an `Outcome`, `handshake`, the
+    verdict on its signature, the code of the refusal, else `http_` and the status.
+    """
 
     route: WebhookRoute
     rules: Rules
@@ -59,6 +63,12 @@ class Door:
     ready: Ready
     results: Results
     answered: Counter[int] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def count(self, status: int, outcome: str = "") -> None:
+        """Count an answer."""
+        self.answered[status] += 1
+        self.outcomes[outcome or f"http_{int(status)}"] += 1
 
 
 class Outcome(StrEnum):

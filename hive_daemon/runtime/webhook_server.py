@@ -220,19 +220,22 @@ class WebhookServer:
             self._check_open()
             return json_answer(HTTPStatus.NOT_FOUND, {"error": "Not found"})
         try:
-            answer = await self._answer(request, door, query)
+            answer, outcome = await self._answer(request, door, query)
         except RequestRefused as refusal:
-            door.answered[refusal.status] += 1
+            door.count(refusal.status)
             raise
-        door.answered[answer.status] += 1
+        door.count(answer.status, outcome)
         return answer
 
-    async def _answer(self, request: web.BaseRequest, door: Door, query: str) -> web.Response:
+    async def _answer(
+        self, request: web.BaseRequest, door: Door, query: str
+    ) -> tuple[web.Response, str]:
+        """Return the answer, and what became of the request; see `Door.outcomes`."""
         rules = door.rules
         if request.method not in rules.methods:
-            return _wrong_method(rules)
+            return _wrong_method(rules), ""
         if not rules.lets_in(request.remote):
-            return json_answer(HTTPStatus.FORBIDDEN, {"error": "Forbidden"})
+            return json_answer(HTTPStatus.FORBIDDEN, {"error": "Forbidden"}), ""
         self._count(door)
         self.check_ready(door)
         limit = rules.max_body or request.client_max_size
@@ -240,13 +243,13 @@ class WebhookServer:
         headers = headers_as_sent(request.headers.items())
         verdict = rules.check.judge(Request(headers, taken, self._clock.time()))
         if verdict is not Verdict.GENUINE:
-            return unproven(rules.check.scheme, verdict)
+            return unproven(rules.check.scheme, verdict), verdict.value
         packing = ",".join(request.headers.getall("Content-Encoding", ()))
         body = unpack_body(taken, packing, limit)
         payload = payload_of(body)
         greeting = handshake(rules.check.scheme, request.headers, payload)
         if greeting is not None:
-            return json_answer(HTTPStatus.OK, greeting)
+            return json_answer(HTTPStatus.OK, greeting), "handshake"
         sent = Sent(request.method, tuple(request.headers.items()), query)
         delivery = delivery_read(door, sent, payload, hashlib.sha256(body).hexdigest())
         return await self._take(door, delivery)
@@ -286,7 +289,7 @@ class WebhookServer:
         if self._is_refusing:
             raise _unread(Draining())
 
-    async def _take(self, door: Door, delivery: Delivery) -> web.Response:
+    async def _take(self, door: Door, delivery: Delivery) -> tuple[web.Response, str]:
         try:
             taken = await self.desk.take(door, delivery)
         except HiveError as error:
@@ -303,8 +306,8 @@ class WebhookServer:
                     "repeat_key": f"{door.route.path} {error.code}",
                 },
             )
-            return refused_answer(error)
-        return taken_answer(taken, await _result(door, taken))
+            return refused_answer(error), error.code
+        return taken_answer(taken, await _result(door, taken)), taken.outcome.value
 
     async def _publish(self, delivery: Delivery) -> list[str]:
         if self._bus is not None:

@@ -272,6 +272,7 @@ CAUSES = {
     "hive_timers_paused": (_paused, "desk", 1),
     "hive_scheduler_tick_age_seconds": (_nothing, "ops", None),
     "hive_webhook_requests_total": (_delivered, 'status="401"', 1),
+    "hive_webhook_outcomes_total": (_delivered, "/hooks/pager", 1),
     "hive_triggers_suppressed_total": (_suppressed, "talk", 1),
     "hive_model_calls_total": (_talk, 'stop_reason="tool_calls"', 2),
     "hive_model_call_seconds": (_talk, "gpt-4o", None),
