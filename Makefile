@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
-	$(PIP) --editable '.[dev,mcp]'
+	$(PIP) --editable '.[dev,mcp,otel]'
 	@touch $@ $(STAMP)
 
 demo: $(STAMP) ## Start hived, triage a real log, show the report and the figures, stop

@@ -206,6 +206,13 @@ class Hub:
             if not waiters:
                 self._waiters.pop(execution_id, None)
 
+    def is_to_tell(self, execution_id: str) -> bool:
+        """Say whether the stop of an execution is durable and not published yet: its files may not be complete."""
+        return any(
+            event.execution_id == execution_id and event.type in _STOP_KINDS
+            for event in self._pending
+        )
+
     def let_go(self, execution_ids: Iterable[str]) -> None:
         """Let nobody wait for these executions any more."""
         for execution_id in execution_ids:

@@ -7,21 +7,25 @@ import json
 import pytest
 
 from tests.fakes.daemon_process import Place
-from tests.fakes.gate import Gate
+from tests.fakes.gate import Gate, Guest
 
 TRIGGERS = 100
 
 
+LIMITS = [(3, 5, 3), (10, 5, 5)]
+
+
 def set_limits(place: Place, *, total: int, each: int) -> None:
     folder = str(place.path / "agents" / "witness")
+    limited = {"max_concurrent": each}
     place.write(
-        agents=[{"path": folder, "entry_points": {"brief": {"max_concurrent": each}}}],
+        agents=[{"path": folder, "entry_points": {"brief": limited, "hold": limited}}],
         max_concurrent_executions=total,
         log={"level": "WARNING"},
     )
 
 
-@pytest.mark.parametrize(("total", "each", "most"), [(3, 5, 3), (10, 5, 5)])
+@pytest.mark.parametrize(("total", "each", "most"), LIMITS)
 def test_a_hundred_triggers_run_within_the_lower_limit_and_all_complete(
     place: Place, total: int, each: int, most: int
 ) -> None:
@@ -31,7 +35,27 @@ def test_a_hundred_triggers_run_within_the_lower_limit_and_all_complete(
     assert {place.settled(name)["status"] for name in names} == {"completed"}
     lines = (place.path / "witness").read_text().splitlines()
     assert len(lines) == TRIGGERS
-    assert max(int(line.split()[3]) for line in lines) == most
+    assert max(int(line.split()[3]) for line in lines) <= most
+
+
+@pytest.mark.parametrize(("total", "each", "most"), LIMITS)
+def test_the_lower_limit_is_used_up_and_a_slot_that_is_free_again_is_filled(
+    place: Place, gate: Gate, total: int, each: int, most: int
+) -> None:
+    set_limits(place, total=total, each=each)
+    place.start().ready()
+    names = [place.trigger("witness/hold", n=n) for n in range(most + 2)]
+    guests = [gate.guest() for _ in range(most)]
+    assert place.get("/v1/stats")["running"] == most
+    guests += [_next_after(guests[at], gate) for at in range(2)]
+    for guest in guests[2:]:
+        guest.let_through()
+    assert {place.settled(name)["status"] for name in names} == {"completed"}
+
+
+def _next_after(guest: Guest, gate: Gate) -> Guest:
+    guest.let_through()
+    return gate.guest()
 
 
 def test_with_one_slot_a_trigger_cancels_what_runs_and_starts_in_its_session_directory(

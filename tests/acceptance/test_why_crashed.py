@@ -24,6 +24,9 @@ def test_what_was_running_when_the_daemon_was_killed(place: Place, gate: Gate) -
     daemon = place.start().ready()
     name = place.trigger("witness/hold", n=1)
     gate.guest()
+    # A node is at work before its start is durable: only from then on there is something to go on with.
+    told = place.messages(f"/v1/sessions/{name}/events")
+    assert any(message.event == "node_started" for message in told)
     daemon.kill()
     down = why(place, name)
     assert down["cause"] == "daemon_down"

@@ -63,7 +63,7 @@ async def show_execution(control: Control, ask: Ask) -> web.StreamResponse:
     """Show an execution, if wanted as soon as it is settled."""
     seconds = ask.query.seconds("wait", WAIT_SECONDS_MAX)
     row = await find_execution(control.store.executions, ask.names["execution"])
-    if seconds and not is_settled(row.status):
+    if seconds:
         row = await _wait(control, ask, row, seconds)
     walked = await walked_by(control.host, row)
     return answer(execution_view(row, walked, control.now()))
@@ -75,7 +75,10 @@ def is_settled(status: ExecutionStatus) -> bool:
 
 
 async def _wait(control: Control, ask: Ask, row: ExecutionRow, seconds: float) -> ExecutionRow:
-    """Return the execution once it is settled, or as it is when the time is over or nobody waits any more."""
+    """Return the execution once it is settled, or as it is when the time is over or nobody waits any more.
+
+    Once it is answered as settled, its readable files are complete.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     hub, name = control.host.services.hub, row.execution_id
@@ -84,7 +87,7 @@ async def _wait(control: Control, ask: Ask, row: ExecutionRow, seconds: float) -
             # Looked at after the waiting began: what stops from here on is noticed.
             row = await control.store.executions.load(name)
             left = deadline - loop.time()
-            if is_settled(row.status) or left <= 0:
+            if left <= 0 or (is_settled(row.status) and not hub.is_to_tell(name)):
                 return row
             ends = (stopped, control.closing, ask.connection.gone)
             await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
