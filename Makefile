@@ -31,11 +31,14 @@ demo: $(STAMP) ## Start hived, triage a real log, show the report and the figure
 run: $(STAMP) ## Run hived with the quickstart agent in the foreground
 	$(BIN)/hived --config configs/quickstart.yaml
 
+# Most tests wait, for a disk or for a process: two of them for each core keep it busy.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+
 test: $(DEV) ## Run all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-fast: $(DEV) ## Run the tests that kill no daemon
-	$(BIN)/python -m pytest -n auto -m 'not slow'
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
 
 check: $(DEV) types ## Check style, layers and types
 	$(BIN)/ruff format --check $(SOURCES)
