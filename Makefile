@@ -32,7 +32,7 @@ run: $(STAMP) ## Run hived with the quickstart agent in the foreground
 	$(BIN)/hived --config configs/quickstart.yaml
 
 # Most tests wait, for a disk or for a process: two of them for each core keep it busy.
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 test: $(DEV) ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

@@ -87,7 +87,7 @@ async def until_only(tasks: set[asyncio.Task[object]]) -> None:
 
 @pytest.mark.parametrize(
     ("stage_of", "rounds"),
-    [(NativeStage, 10), (LiteLLMStage, int(os.environ.get("HIVE_TEST_LITELLM_ROUNDS", "3")))],
+    [(NativeStage, 10), (LiteLLMStage, int(os.environ.get("LITELLM_ROUNDS", "3")))],
     ids=["native", "litellm"],
 )
 async def test_thousands_of_calls_leave_sockets_tasks_and_descriptors_as_they_were(
