@@ -34,10 +34,15 @@ run: $(STAMP) ## Run hived with the quickstart agent in the foreground
 # Most tests wait, for a disk or for a process: two of them for each core keep it busy.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
+# Tests start hundreds of processes: none of them has to compile what it imports, whatever the environment says.
+COMPILED = @$(BIN)/python -m compileall -q hive_daemon hive_cli tests
+
 test: $(DEV) ## Run all tests
+	$(COMPILED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-fast: $(DEV) ## Run the tests that kill no daemon
+	$(COMPILED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
 
 check: $(DEV) types ## Check style, layers and types
