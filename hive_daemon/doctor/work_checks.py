@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from hive_daemon.config.agent_model import AgentConfig
+from hive_daemon.daemon.agents import own_model
 from hive_daemon.daemon.folders import check_agents
 from hive_daemon.daemon.overlay import entry_points
 from hive_daemon.doctor.finding import Finding, Mend
@@ -13,7 +14,7 @@ from hive_daemon.doctor.patient import Patient
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.runner.agent_check import inspect_folder
 from hive_daemon.runner.loaded_agent import LoadedAgent
-from hive_daemon.runner.model_choice import KEY_VARIABLES, settled
+from hive_daemon.runner.model_choice import KEY_VARIABLES
 from hive_daemon.runner.model_needs import Need, missing_keys
 from hive_daemon.runtime.entry_point import TriggerType
 from hive_daemon.runtime.triggers.timer_config import TimerConfig
@@ -26,12 +27,13 @@ from hive_daemon.storage.timer_values import LEDGER_NAME, TimerRow
 
 def agent_findings(patient: Patient) -> Iterator[Finding]:
     """Check the agent folders that hive.yaml names. Code is executed: call it in a process of its own."""
-    told = {need.told() for _, agent in _agents(patient) for need in _needs(patient, agent)}
+    found = [_needs(patient, item, agent) for item, agent in _agents(patient)]
+    told = {need.told() for needs in found for need in needs}
     for report in check_agents(patient.loaded):
         command = f"hive agents validate {shlex.quote(report.path)}"
         for error in report.errors:
             yield Finding("agent_broken", report.name, error, command)
-        # What the folder lacks of keys says less than `key_missing`, which knows hive.yaml.
+        # A key that is missing is told as such.
         for warning in (each for each in report.warnings if each not in told):
             yield Finding("agent_warning", report.name, warning, command)
 
@@ -42,16 +44,16 @@ def key_findings(patient: Patient) -> Iterator[Finding]:
     if config.llm.api_key is not None or config.llm.api_base is not None:
         return
     for item, agent in _agents(patient):
-        wanted = item.model or (None if agent.llm.model else config.llm.model or None)
-        for need in missing_keys(agent, settled(wanted, agent.llm), patient.environ):
+        for need in _needs(patient, item, agent):
             name = need.variable
             command = f"read -rs {name} && export {name}  # or llm.api_key in hive.yaml"
             yield Finding("key_missing", item.agent_name, need.told(), command)
 
 
-def _needs(patient: Patient, agent: LoadedAgent) -> list[Need]:
-    """Return the models of a folder without a key, whatever hive.yaml says."""
-    return missing_keys(agent, settled(None, agent.llm), patient.environ)
+def _needs(patient: Patient, item: AgentConfig, agent: LoadedAgent) -> list[Need]:
+    """Return the models without a key that the agent works with."""
+    own = own_model(patient.loaded.config, item, agent.llm)
+    return missing_keys(agent, own, patient.environ)
 
 
 def keys_present(patient: Patient) -> list[str]:

@@ -129,9 +129,9 @@ def stats(**changes: Any) -> Json:
     """The figures of a daemon at work."""
     return {
         "version": VERSION,
+        "pid": 4242,
         "config": None,
         "state_dir": "/var/lib/hive",
-        "pid": 4242,
         "started_at": MOMENT,
         "uptime_seconds": 3723.0,
         "state": "running",
