@@ -30,6 +30,15 @@ SHOWN_EVENTS = 50
 """How many stored events are shown when nobody says."""
 
 
+def given(**values: str | list[str] | None) -> dict[str, str | list[str]]:
+    """Return what was given of these options: those that are not empty.
+
+    >>> given(agent="ops", status=None, route="")
+    {'agent': 'ops'}
+    """
+    return {name: value for name, value in values.items() if value}
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a long list."""
@@ -39,10 +48,10 @@ class Page:
         str, typer.Option("--cursor", metavar="TEXT", help="Go on where the last page ended.")
     ] = ""
 
-    def query(self) -> dict[str, str | int]:
-        """Return the page as the daemon's lists take it; raises Failure."""
+    def query(self, **filters: str | list[str] | None) -> dict[str, str | int | list[str]]:
+        """Return the page as the daemon's lists take it, with the filters that were given; raises Failure."""
         limit = whole_number("--limit", self.limit)
-        return {"limit": limit, **({"cursor": self.cursor} if self.cursor else {})}
+        return {"limit": limit, **given(cursor=self.cursor, **filters)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from hive_cli.durations import absolute, relative
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
 from hive_cli.inputs import read_input
-from hive_cli.options import Page
+from hive_cli.options import (
+    Page,
+    given,
+)
 from hive_cli.render import Cell, Json, note, write, write_facts, write_json, write_table
 from hive_daemon.control.wire import Route, is_approval
 
@@ -32,8 +35,7 @@ def list_approvals(
     ] = "",
 ) -> None:
     """List the tool calls that wait for a person."""
-    query = {**page.query(), **({"agent": agent} if agent else {})}
-    answer = hive.client.get(Route.APPROVALS, query)
+    answer = hive.client.get(Route.APPROVALS, page.query(agent=agent))
     if hive.as_json:
         write_json(answer)
         return
@@ -101,7 +103,7 @@ def reject(
     ] = "",
 ) -> None:
     """Keep a tool call from running; the run goes on without it."""
-    _decide(hive, approval, {"decision": "reject", **({"message": message} if message else {})})
+    _decide(hive, approval, {"decision": "reject", **given(message=message)})
 
 
 def _decide(hive: Hive, approval: str, body: Json) -> None:

@@ -8,7 +8,13 @@ import typer
 
 from hive_cli.durations import parse_duration, relative
 from hive_cli.grammar import Hive, command, group
-from hive_cli.options import ExecutionRef, Page, StatusOption, reference
+from hive_cli.options import (
+    ExecutionRef,
+    Page,
+    StatusOption,
+    given,
+    reference,
+)
 from hive_cli.render import Cell, Json, note, status_cell, write, write_json, write_table
 from hive_cli.runs import await_execution, conclude, deadline_after, show_execution, took
 from hive_daemon.control.wire import ExitCode, Route
@@ -28,11 +34,7 @@ def list_executions(
     """List executions, the newest first."""
     answer = hive.client.get(
         Route.EXECUTIONS,
-        {
-            **page.query(),
-            **({"status": status} if status else {}),
-            **({"entry_point": entry_point} if entry_point else {}),
-        },
+        page.query(status=status, entry_point=entry_point),
     )
     if hive.as_json:
         write_json(answer)
@@ -94,7 +96,7 @@ def cancel(
 ) -> None:
     """Cancel an execution; it ends when its present step has really stopped."""
     path = Route.CANCEL.path(execution=reference(execution, "execution"))
-    answer = hive.client.post(path, {"reason": reason} if reason else {})
+    answer = hive.client.post(path, given(reason=reason))
     if hive.as_json:
         write_json(answer)
     else:

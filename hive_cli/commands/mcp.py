@@ -8,6 +8,7 @@ import typer
 
 from hive_cli.grammar import Hive, command, group
 from hive_cli.local import run_local
+from hive_cli.options import given
 from hive_cli.render import Cell, Json, status_cell, write_json, write_table
 from hive_daemon.control.wire import Route
 
@@ -65,7 +66,7 @@ def probe(
 
 
 def _servers(hive: Hive, agent: str) -> Json:
-    return hive.client.all(Route.MCP, {"agent": agent} if agent else {})
+    return hive.client.all(Route.MCP, given(agent=agent))
 
 
 def _server_row(server: Json) -> list[Cell]:

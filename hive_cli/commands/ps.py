@@ -10,6 +10,7 @@ import typer
 
 from hive_cli.durations import pause
 from hive_cli.grammar import Hive, command, single
+from hive_cli.options import given
 from hive_cli.process_tables import show_ps
 from hive_cli.reading import read
 from hive_cli.render import Json, note, write, write_json, write_line
@@ -41,11 +42,7 @@ class Wanted:
 
     def query(self) -> dict[str, str | list[str]]:
         """Return it as the daemon takes it."""
-        return {
-            **({"all": "true"} if self.everything else {}),
-            **({"filter": self.filters} if self.filters else {}),
-            **({"sort": self.sort} if self.sort else {}),
-        }
+        return given(all="true" if self.everything else "", filter=self.filters, sort=self.sort)
 
 
 @command(app, "ps")

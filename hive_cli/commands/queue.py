@@ -9,7 +9,12 @@ import typer
 from hive_cli.durations import relative
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
-from hive_cli.options import ExecutionRef, Page, reference
+from hive_cli.options import (
+    ExecutionRef,
+    Page,
+    given,
+    reference,
+)
 from hive_cli.render import Cell, Json, note, write, write_json, write_table
 from hive_daemon.control.wire import Route
 
@@ -28,11 +33,7 @@ def list_queue(
     """List what waits to run, in the order of running."""
     answer = hive.client.get(
         Route.QUEUE,
-        {
-            **page.query(),
-            **({"agent": agent} if agent else {}),
-            **({"entry_point": entry_point} if entry_point else {}),
-        },
+        page.query(agent=agent, entry_point=entry_point),
     )
     if hive.as_json:
         write_json(answer)
@@ -86,7 +87,7 @@ def cancel(
 ) -> None:
     """Cancel an execution that waits; one that runs already is left alone."""
     path = Route.QUEUED_CANCEL.path(execution=reference(execution, "execution"))
-    answer = hive.client.post(path, {"reason": reason} if reason else {})
+    answer = hive.client.post(path, given(reason=reason))
     if hive.as_json:
         write_json(answer)
     else:

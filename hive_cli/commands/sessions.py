@@ -50,7 +50,7 @@ _WITHOUT_EFFECT = frozenset({"set_output", "ask_user", "escalate"})
 @command(app, "list")
 def list_sessions(hive: Hive, page: Page, status: StatusOption = None) -> None:
     """List sessions, the newest first."""
-    answer = read(hive, Route.SESSIONS, {**page.query(), **({"status": status} if status else {})})
+    answer = read(hive, Route.SESSIONS, page.query(status=status))
     if hive.as_json:
         write_json(answer)
         return

@@ -11,7 +11,11 @@ import typer
 from hive_cli.durations import parse_duration
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
-from hive_cli.options import Page, whole_number
+from hive_cli.options import (
+    Page,
+    given,
+    whole_number,
+)
 from hive_cli.render import Json, note, write, write_json
 from hive_cli.timer_tables import (
     show_backfill,
@@ -73,7 +77,7 @@ def history(
     ] = None,
 ) -> None:
     """List what became of a timer's due instants, the newest first."""
-    query = {**page.query(), **({"outcome": outcome} if outcome else {})}
+    query = page.query(outcome=outcome)
     answer = hive.client.get(Route.TIMER_HISTORY, query, timer=_timer(timer))
     if hive.as_json:
         write_json(answer)
@@ -152,7 +156,7 @@ def backfill(
     """Run the instants of a span that have not fired, the oldest first."""
     if not start:
         raise usage("--start is missing", "say from when on: --start 2026-03-02T09:00")
-    body: Json = {"start": start, **({"end": end} if end else {})}
+    body: Json = given(start=start, end=end)
     if dry_run:
         body["dry_run"] = True
     answer = hive.client.post(Route.TIMER_BACKFILL.path(timer=_timer(timer)), body)
@@ -181,10 +185,7 @@ def _selection(ids: list[str] | None, everything: bool, note_text: str) -> Json:
     if ids and everything:
         raise usage("--all means every timer, and others are named", "say one or the other")
     named = [_timer(id) for id in ids or ()]
-    return {
-        **({"ids": named} if named else {}),
-        **({"note": note_text} if note_text else {}),
-    }
+    return given(ids=named, note=note_text)
 
 
 def _show(hive: Hive, answer: Json) -> None:

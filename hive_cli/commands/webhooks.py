@@ -13,7 +13,11 @@ from hive_cli.durations import absolute, parse_duration, relative
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
 from hive_cli.inputs import read_text
-from hive_cli.options import StatusOption, whole_number
+from hive_cli.options import (
+    StatusOption,
+    given,
+    whole_number,
+)
 from hive_cli.render import Cell, Json, note, write, write_facts, write_json, write_table
 from hive_daemon.control.wire import ExitCode, Route, is_delivery
 
@@ -150,10 +154,7 @@ def deliveries(
     """List deliveries, the newest first: what came, and what became of it."""
     query: dict[str, str | int | list[str]] = {
         "limit": whole_number("-n", last),
-        **({"cursor": cursor} if cursor else {}),
-        **({"route": route} if route else {}),
-        **({"status": status} if status else {}),
-        **({"since": _since(since)} if since else {}),
+        **given(cursor=cursor, route=route, status=status, since=since and _since(since)),
     }
     answer = hive.client.get(Route.DELIVERIES, query)
     if hive.as_json:
@@ -252,8 +253,7 @@ def _selection(ids: list[str], since: str, route: str, status: str) -> Json:
         return {"ids": [_delivery_id(each) for each in ids]}
     return {
         "since": _since(since),
-        **({"route": route} if route else {}),
-        **({"status": status} if status else {}),
+        **given(route=route, status=status),
     }
 
 
