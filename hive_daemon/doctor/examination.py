@@ -23,9 +23,7 @@ from hive_daemon.doctor.unit_checks import unit_findings
 from hive_daemon.doctor.work_checks import (
     agent_findings,
     file_findings,
-    key_findings,
     keys_present,
-    timer_findings,
 )
 from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.observability.redaction import redactor, register_secret
@@ -121,9 +119,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from machine_findings(patient)
     yield from child_findings(patient)
     yield from unit_findings(patient)
-    yield from agent_findings(patient)
-    yield from key_findings(patient)
-    yield from timer_findings(patient, _ledger(patient))
+    yield from agent_findings(patient, _ledger(patient))
     yield from file_findings(patient)
 
 

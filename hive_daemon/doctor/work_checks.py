@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.daemon.agents import own_model
-from hive_daemon.daemon.folders import check_agents
+from hive_daemon.daemon.folders import checked_agents
 from hive_daemon.daemon.overlay import entry_points
 from hive_daemon.doctor.finding import Finding, Mend
 from hive_daemon.doctor.patient import Patient
 from hive_daemon.errors import ConfigError, HiveError
-from hive_daemon.runner.agent_check import inspect_folder
+from hive_daemon.runner.agent_check import FolderReport
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runner.model_choice import KEY_VARIABLES
 from hive_daemon.runner.model_needs import Need, missing_keys
@@ -25,11 +25,23 @@ from hive_daemon.storage.sqlite.inspection import last_event, owner_of, session_
 from hive_daemon.storage.timer_values import LEDGER_NAME, TimerRow
 
 
-def agent_findings(patient: Patient) -> Iterator[Finding]:
-    """Check the agent folders that hive.yaml names. Code is executed: call it in a process of its own."""
-    found = [_needs(patient, item, agent) for item, agent in _agents(patient)]
-    told = {need.told() for needs in found for need in needs}
-    for report in check_agents(patient.loaded):
+def agent_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
+    """Check the agents that hive.yaml names, their keys and their timers, of which the ledger has `rows`.
+
+    Each folder is read once. Code is executed: call it in a process of its own.
+    """
+    with checked_agents(patient.loaded) as checked:
+        readable = [(each.item, each.agent) for each in checked if each.agent is not None]
+        needs = [(item, need) for item, agent in readable for need in _needs(patient, item, agent)]
+        yield from _folder_findings(
+            [each.report for each in checked], {need.told() for _, need in needs}
+        )
+        yield from _key_findings(patient, needs)
+        yield from _timer_findings(patient, readable, rows)
+
+
+def _folder_findings(reports: list[FolderReport], told: set[str]) -> Iterator[Finding]:
+    for report in reports:
         command = f"hive agents validate {shlex.quote(report.path)}"
         for error in report.errors:
             yield Finding("agent_broken", report.name, error, command)
@@ -38,16 +50,15 @@ def agent_findings(patient: Patient) -> Iterator[Finding]:
             yield Finding("agent_warning", report.name, warning, command)
 
 
-def key_findings(patient: Patient) -> Iterator[Finding]:
-    """Look for models without a key in this environment; only names are told."""
+def _key_findings(patient: Patient, needs: list[tuple[AgentConfig, Need]]) -> Iterator[Finding]:
+    """Tell of models without a key in this environment; only names are told."""
     config = patient.loaded.config
     if config.llm.api_key is not None or config.llm.api_base is not None:
         return
-    for item, agent in _agents(patient):
-        for need in _needs(patient, item, agent):
-            name = need.variable
-            command = f"read -rs {name} && export {name}  # or llm.api_key in hive.yaml"
-            yield Finding("key_missing", item.agent_name, need.told(), command)
+    for item, need in needs:
+        name = need.variable
+        command = f"read -rs {name} && export {name}  # or llm.api_key in hive.yaml"
+        yield Finding("key_missing", item.agent_name, need.told(), command)
 
 
 def _needs(patient: Patient, item: AgentConfig, agent: LoadedAgent) -> list[Need]:
@@ -63,11 +74,13 @@ def keys_present(patient: Patient) -> list[str]:
     return [*(["llm.api_key"] if patient.loaded.config.llm.api_key is not None else []), *found]
 
 
-def timer_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
+def _timer_findings(
+    patient: Patient, agents: list[tuple[AgentConfig, LoadedAgent]], rows: list[TimerRow]
+) -> Iterator[Finding]:
     """Look for timers that will not fire: their schedule is over, or the daemon itself paused them."""
     now = patient.clock.time()
     known = {row.timer_id: row for row in rows}
-    for name, config in _timers(patient):
+    for name, config in _timers(agents):
         row = known.get(name)
         schedule = config.schedule(read_zone(patient.loaded.config.timezone), now, name)
         remaining = row.remaining if row is not None else config.remaining_actions
@@ -82,8 +95,8 @@ def timer_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
             yield Finding("timer_held", name, told, f"hive timers resume {name}")
 
 
-def _timers(patient: Patient) -> Iterator[tuple[str, TimerConfig]]:
-    for item, agent in _agents(patient):
+def _timers(agents: list[tuple[AgentConfig, LoadedAgent]]) -> Iterator[tuple[str, TimerConfig]]:
+    for item, agent in agents:
         try:
             specs = entry_points(agent, item)
         except ConfigError:
@@ -92,14 +105,6 @@ def _timers(patient: Patient) -> Iterator[tuple[str, TimerConfig]]:
         for spec in specs:
             if spec.trigger_type == TriggerType.TIMER:
                 yield f"{item.agent_name}/{spec.id}", TimerConfig.read(spec.trigger_config)
-
-
-def _agents(patient: Patient) -> Iterator[tuple[AgentConfig, LoadedAgent]]:
-    for item in patient.loaded.config.agents:
-        _, agent = inspect_folder(item.path)
-        if agent is not None:
-            yield item, agent
-            agent.close()
 
 
 # --- readable files -------------------------------------------------------------------------------
