@@ -55,7 +55,7 @@ class Scribe:
         self._keep = keep
         self._live: dict[str, Live] = {}
         self._owed: dict[str, Live] = {}
-        self._sessions: dict[str, set[str]] = {}
+        self._sessions: dict[str, dict[str, None]] = {}
         self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._lagging: dict[str, int] = {}
         self._after_seq: int | None = after_seq
@@ -125,7 +125,7 @@ class Scribe:
         self._owed[execution_id] = live
 
     def settle(self, session_ids: Iterable[str]) -> None:
-        """Write everything that is owed to these sessions."""
+        """Write everything that is owed to these sessions: the last execution of each is the one that stays shown."""
         for session_id in session_ids:
             for execution_id in tuple(self._sessions.get(session_id, ())):
                 live = self._owed.get(execution_id)
@@ -218,7 +218,7 @@ class Scribe:
     def _follow(self, live: Live) -> None:
         identity = live.chronicle.identity
         self._live[identity.execution_id] = live
-        self._sessions.setdefault(identity.session_id, set()).add(identity.execution_id)
+        self._sessions.setdefault(identity.session_id, {})[identity.execution_id] = None
 
     def _forget(self, execution_id: str) -> None:
         live = self._live.pop(execution_id, None)
@@ -228,7 +228,7 @@ class Scribe:
         chronicle = live.chronicle
         self._note_seen(execution_id, chronicle.seq, chronicle.event_seq)
         siblings = self._sessions[chronicle.identity.session_id]
-        siblings.discard(execution_id)
+        siblings.pop(execution_id, None)
         if not siblings:
             del self._sessions[chronicle.identity.session_id]
 

@@ -7,13 +7,18 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
 
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror import Mirror
+from hive_daemon.storage.mirror_files import Files
 from hive_daemon.storage.mirror_fold import MirrorMode
+from hive_daemon.storage.mirror_items import Begun, Offered
+from hive_daemon.storage.mirror_pages import Pages
+from hive_daemon.storage.mirror_scribe import Scribe
 from hive_daemon.storage.values import (
     Checkpoint,
     CheckpointKind,
@@ -306,6 +311,26 @@ async def test_a_continuing_execution_takes_the_main_files_over(world: World) ->
         "cp_node_complete_z_2-000002.json",
         "index.json",
     ]
+
+
+async def test_of_two_executions_owed_at_once_the_later_one_stays_shown(
+    world: World, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Begun | Offered] = []
+    monkeypatch.setattr(world.mirror, "_desk", SimpleNamespace(put=told.append))
+    names = [SESSION.format(n) for n in range(1, 11)]
+    for name in names:
+        await world.end(await world.start(name), S.CANCELLED)
+        await world.end(await world.start(name, is_new=False))
+    monkeypatch.undo()
+    files = Files()
+    scribe = Scribe(Pages(files, MirrorMode.FULL, 5), clock, 5, 0)
+    for item in told:
+        scribe.begin(*item) if isinstance(item, Begun) else scribe.take(item)
+    scribe.settle(names)
+    files.close()
+    states = [read_json(world.session(name) / "state.json") for name in names]
+    assert [state["execution_id"] for state in states] == [f"{name}-2" for name in names]
 
 
 async def test_a_joined_execution_keeps_to_its_corner(world: World) -> None:
