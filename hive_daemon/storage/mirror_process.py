@@ -49,9 +49,12 @@ class Line:
         return settings
 
     def _read(self, patience: float | None) -> list[Any]:
-        if not self._poll.poll(None if patience is None else patience * 1_000):
+        ready = self._poll.poll(None if patience is None else patience * 1_000)
+        if not ready:
             return []
-        arrived = self._line.recv(_MOST_AT_ONCE)
+        # What a daemon that is gone had still sent is left alone: the next one writes it.
+        is_gone = ready[0][1] & (select.POLLHUP | select.POLLERR)
+        arrived = b"" if is_gone else self._line.recv(_MOST_AT_ONCE)
         if not arrived:
             raise EOFError
         return self._frames.take(arrived)
@@ -93,11 +96,11 @@ def main() -> int:
     try:
         settings = line.settings()
         logging.basicConfig(level=settings.log_level, handlers=[_Teller(line)])
-        settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The store has made it. Where it is gone, so is whoever asked for a mirror of it.
         root = os.open(settings.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(root, fcntl.LOCK_EX)
         Desk(settings, SYSTEM_CLOCK, line, line.say).run()
-    except (EOFError, ConnectionError):
+    except (EOFError, ConnectionError, FileNotFoundError):
         return 0
     return 0
 

@@ -7,6 +7,7 @@ Every process that was started here is gone when the place is closed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -307,6 +308,16 @@ class Place:
             if daemon.process.poll() is None:
                 daemon.process.kill()
             daemon.ended()
+        self._let_the_mirror_end()
+
+    def _let_the_mirror_end(self) -> None:
+        """Wait until nobody writes below the state directory: a mirror may be in the middle of a file."""
+        if self.state.is_dir():
+            root = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(root, fcntl.LOCK_EX)
+            finally:
+                os.close(root)
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from hive_daemon.storage import mirror_remote
+from hive_daemon.storage.mirror_items import LagAsked
+from hive_daemon.storage.mirror_process import Line
+from hive_daemon.storage.mirror_wire import frame
 from tests.fakes.mirrored import SESSION, World, mirrored, read_json, read_lines, tree
 from tests.fakes.still_clock import StillClock
 
@@ -189,3 +193,15 @@ async def test_it_ends_when_the_daemon_is_killed(tmp_path: Path) -> None:
     output, _ = await process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert await asyncio.to_thread(is_gone, int(output))
+
+
+def test_what_a_daemon_that_is_gone_had_still_sent_is_left_to_the_next() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        line = Line(theirs)
+        with ours:
+            ours.sendall(frame([LagAsked(1)]))
+            assert line.take(0) == [LagAsked(1)]
+            ours.sendall(frame([LagAsked(2)]))
+        with pytest.raises(EOFError):
+            line.take(None)
