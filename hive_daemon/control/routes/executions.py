@@ -87,12 +87,19 @@ async def _wait(control: Control, ask: Ask, row: ExecutionRow, seconds: float) -
             # Looked at after the waiting began: what stops from here on is noticed.
             row = await control.store.executions.load(name)
             left = deadline - loop.time()
-            if left <= 0 or (is_settled(row.status) and not hub.is_to_tell(name)):
+            if left <= 0 or (is_settled(row.status) and not _is_to_tell(control, row)):
                 return row
             ends = (stopped, control.closing, ask.connection.gone)
             await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if control.closing.done() or ask.connection.gone.done():
             return await control.store.executions.load(name)
+
+
+def _is_to_tell(control: Control, row: ExecutionRow) -> bool:
+    """Say whether an execution that is settled is not told of yet: what is read can be ahead of what is heard."""
+    work = at_work(control.host, row)
+    is_ending = work is not None and not work.is_published
+    return is_ending or control.host.services.hub.is_to_tell(row.execution_id)
 
 
 async def cancel(control: Control, ask: Ask) -> web.StreamResponse:
