@@ -1,7 +1,11 @@
-"""The tool: each use is one line `key step life` in the file WITNESS, on the disk before the tool answers."""
+"""The tool: each use is one line `key step life` in the file WITNESS, on the disk before the tool answers.
+
+With GATED set, it waits at the socket GATE before it answers.
+"""
 
 import os
 import random
+import socket
 import time
 
 from framework.runner.tool_registry import tool
@@ -22,6 +26,11 @@ def on_record(*words):
 def note(step: int) -> str:
     """Write something down."""
     on_record(idempotency_key.get(), str(step))
+    if "GATED" in os.environ:
+        with socket.socket(socket.AF_UNIX) as gate:
+            gate.connect(os.environ["GATE"])
+            gate.sendall(f"- - {os.environ['LIFE']}\n".encode())
+            gate.makefile().readline()
     time.sleep(random.uniform(0.005, 0.02))
     return f"noted {step}"
 

@@ -1,7 +1,8 @@
 """The nodes: each run is one line in the file WITNESS, on the disk before the node does anything else.
 
 A line is `execution node life running`: `life` numbers the processes of a test, `running` counts the nodes at work in
-this process, this one included. `hold` and `deaf` knock at the socket GATE and wait there to be let through.
+this process, this one included. `hold` and `deaf` knock at the socket GATE and wait there to be let
+through; with GATED set, `first` does so as well.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ def a_while():
 
 async def first(n, ctx):
     with on_record(ctx):
+        if "GATED" in os.environ:
+            await at_the_gate(ctx)
         await asyncio.sleep(a_while())
         return n
 
@@ -63,14 +66,18 @@ def last(left, right, ctx):
         return left + right
 
 
+async def at_the_gate(ctx):
+    reader, writer = await asyncio.open_unix_connection(os.environ["GATE"])
+    try:
+        writer.write(f"{ctx.execution_id} {ctx.session_id} {os.environ['LIFE']}\n".encode())
+        return (await reader.readline()).decode().strip()
+    finally:
+        writer.close()
+
+
 async def hold(n, ctx):
     with on_record(ctx):
-        reader, writer = await asyncio.open_unix_connection(os.environ["GATE"])
-        try:
-            writer.write(f"{ctx.execution_id} {ctx.session_id} {os.environ['LIFE']}\n".encode())
-            return (await reader.readline()).decode().strip()
-        finally:
-            writer.close()
+        return await at_the_gate(ctx)
 
 
 def deaf(n, ctx):
