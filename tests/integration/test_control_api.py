@@ -9,6 +9,7 @@ from hive_daemon.control.wire import Status
 from hive_daemon.errors import StorageFull, StorageUnavailable
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.lifecycle import RunState
+from hive_daemon.storage.sqlite.writer import Writer
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import running_host
 
@@ -163,6 +164,35 @@ async def test_an_entry_point_of_a_secondary_graph_has_its_graphs_name(host, cli
 
 
 # --- waiting --------------------------------------------------------------------------------
+
+
+async def test_an_end_that_is_durable_and_not_told_of_is_not_answered_yet(
+    host, client, monkeypatch
+):
+    name = await held(host, client)
+    held_back, is_held = [], asyncio.Event()
+    tell = Writer._answer
+
+    def tell_later(writer):
+        if not held_back and all(
+            job.step is None or not job.step[1].ending for job in writer._done
+        ):
+            tell(writer)
+            return
+        held_back.append(writer)
+        is_held.set()
+
+    monkeypatch.setattr(Writer, "_answer", tell_later)
+    host.gate.is_open.set()
+    await is_held.wait()
+    waiting = asyncio.create_task(client.get(f"/v1/executions/{name}?wait=60"))
+    for _ in range(5):
+        shown = await client.get(f"/v1/executions/{name}")
+        assert shown.json["status"] == "completed"
+    assert not waiting.done()
+    monkeypatch.undo()
+    tell(held_back[0])
+    assert (await waiting).json["status"] == "completed"
 
 
 async def test_waiting_ends_as_soon_as_the_execution_is_settled(host, client):
