@@ -62,6 +62,10 @@ def is_execution_id(text: str) -> bool:
     return EXECUTION_ID.fullmatch(text) is not None
 
 
+NAME_RULE = "use letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
+"""What a name has to be, for people."""
+
+
 def is_name(text: str) -> bool:
     """Say whether the text may name an agent, a graph, an entry point or a node."""
     return NAME.fullmatch(text) is not None
@@ -83,7 +87,7 @@ def check_name(what: str, text: str) -> str:
         return text
     raise InvalidInput(
         f"{what} {text[:80]!r} is not a valid name",
-        hint="use letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit",
+        hint=NAME_RULE,
     )
 
 

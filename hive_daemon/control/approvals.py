@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
-
 from hive_daemon.clock import iso_z
 from hive_daemon.control.answers import Json
 from hive_daemon.control.context import Control
@@ -19,9 +17,9 @@ from hive_daemon.control.references import find_execution
 from hive_daemon.control.speaking import Said, say
 from hive_daemon.control.views import address_of
 from hive_daemon.errors import IdempotencyConflict, NotFound
-from hive_daemon.graph.approvals import RECORDS, Approval, Decision
+from hive_daemon.graph.approvals import Approval, Decision
+from hive_daemon.runtime.approvals import approvals_of
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.ports import Store
 from hive_daemon.storage.values import ExecutionRow, Submitted
 
 WAITING = (ExecutionStatus.WAITING_APPROVAL, ExecutionStatus.WAITING_INPUT)
@@ -64,20 +62,11 @@ class Verdict:
     digest: str = ""
 
 
-async def approvals_of(store: Store, row: ExecutionRow) -> list[Pending]:
-    """Return the approvals of an execution that is not over, by id, whether or not they were decided meanwhile."""
-    if row.status.is_terminal:
-        return []
-    records = await store.sessions.records(row.session_id, RECORDS)
-    known = [Approval.from_json(orjson.loads(record)) for _, record in sorted(records.items())]
-    return [Pending(each, row) for each in known if each.execution_id == row.execution_id]
-
-
 async def undecided_of(control: Control, row: ExecutionRow) -> list[Pending]:
     """Return the approvals of an execution that nobody decided yet, by id."""
     found = await approvals_of(control.store, row)
-    notes = [await control.once.first(row.session_id, _key(one.approval.id)) for one in found]
-    return [one for one, note in zip(found, notes, strict=True) if note is None]
+    notes = [await control.once.first(row.session_id, _key(one.id)) for one in found]
+    return [Pending(one, row) for one, note in zip(found, notes, strict=True) if note is None]
 
 
 async def find_approval(control: Control, reference: str) -> Pending:
@@ -122,8 +111,8 @@ async def _decide_again(control: Control, reference: str, verdict: Verdict) -> S
     """Return what the same decision came to before, and finish what it may not have come to. Raises NotFound."""
     row, exact = await _named(control, reference)
     for one in await approvals_of(control.store, row):
-        if one.approval.id == exact:
-            return await _say(control, one, verdict)
+        if one.id == exact:
+            return await _say(control, Pending(one, row), verdict)
     note = await control.once.recall(row.session_id, _key(exact), verdict.digest)
     if note is None:
         raise NotFound(f"no approval is called {shown(reference)}", hint=_SEE)

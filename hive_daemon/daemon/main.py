@@ -20,6 +20,7 @@ from hive_daemon.errors import (
     StorageCorrupt,
     StorageTooNew,
 )
+from hive_daemon.loading import loading
 
 EXIT_OK = 0
 EXIT_CRASH = 1
@@ -78,11 +79,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from hive_daemon.config.load import load_config
-    from hive_daemon.config.loaded import secret_values
-    from hive_daemon.config.sources import ConfigSources
-    from hive_daemon.observability.log_ring import log_ring
-    from hive_daemon.observability.logging import configure_logging
+    with loading():
+        from hive_daemon.config.load import load_config
+        from hive_daemon.config.loaded import secret_values
+        from hive_daemon.config.sources import ConfigSources
+        from hive_daemon.observability.log_ring import log_ring
+        from hive_daemon.observability.logging import configure_logging
 
     flags = {
         "state_dir": arguments.state_dir,
@@ -105,17 +107,18 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     _log_what_escapes()
     for warning in loaded.warnings:
-        logger.warning("configuration", extra={"warning": warning})
+        logger.warning("configuration", extra={"warning": warning, "repeat_key": warning})
     return _serve(loaded)
 
 
 def _serve(loaded: object) -> int:
-    import uvloop
+    with loading():
+        import uvloop
 
-    from hive_daemon.config.loaded import LoadedConfig
-    from hive_daemon.daemon.app import serve
-    from hive_daemon.daemon.shutdown import GRACE_SECONDS, Deadline
-    from hive_daemon.tasks import run_through
+        from hive_daemon.config.loaded import LoadedConfig
+        from hive_daemon.daemon.app import serve
+        from hive_daemon.daemon.shutdown import GRACE_SECONDS, Deadline
+        from hive_daemon.tasks import run_through
 
     assert isinstance(loaded, LoadedConfig)
     deadline = Deadline()

@@ -31,7 +31,6 @@ from hive_daemon.runner.functions import check_functions, with_functions
 from hive_daemon.runner.graph_findings import check_graph
 from hive_daemon.runner.loaded_agent import AgentForm, LoadedAgent
 from hive_daemon.runtime.entry_point import EntryPointSpec
-from hive_daemon.runtime.webhook_route import route_of
 from hive_daemon.tools.registry import ToolRegistry
 
 TRIGGERS_FILE = "triggers.json"
@@ -58,9 +57,10 @@ def read_agent(place: Place, findings: Findings) -> LoadedAgent | None:
         return None
     declared = read_declared(f"{said.where}: async_entry_points", said.entry_points, findings)
     specs = laid_over(declared, triggers)
-    goal = _shaped(Goal, said.goal, f"{said.where}: goal", findings)
+    has_goal = said.goal is not None
+    goal = _shaped(Goal, said.goal, f"{said.where}: goal", findings) if has_goal else None
     graph = _graph(said, specs, findings)
-    if goal is None or graph is None:
+    if graph is None:
         return None
     graph = _checked(place, said, graph, findings)
     folder_tools.expect_the_rest(tools, graph, place.folder, findings)
@@ -68,6 +68,8 @@ def read_agent(place: Place, findings: Findings) -> LoadedAgent | None:
     findings.problems.extend(problems_of(entry_points, graph))
     findings.warnings.extend(remarks_on(entry_points))
     routes = _webhook_routes(said, findings)
+    if goal is None:
+        return None
     return LoadedAgent(
         name=place.folder.name,
         path=place.folder,
@@ -139,7 +141,9 @@ def _graph(said: Declaration, specs: list[EntryPointSpec], findings: Findings) -
             trigger_type=spec.trigger_type,
             trigger_config=spec.trigger_config,
             isolation_level=spec.isolation_level,
+            priority=spec.priority,
             max_concurrent=spec.max_concurrent,
+            task=spec.task,
         )
         for spec in specs
         if spec.id != DEFAULT
@@ -184,6 +188,9 @@ def _route_problem(route: Any) -> str:
             return f"{key} is missing"
     if not route["path"].startswith("/"):
         return "path must begin with '/'"
+    # Here: most agents that `hive run` runs have no webhooks, and need none of their rules.
+    from hive_daemon.runtime.webhook_route import route_of
+
     try:
         route_of(route)
     except ConfigError as error:

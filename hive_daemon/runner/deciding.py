@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hive_daemon.control.approvals import approvals_of
 from hive_daemon.errors import Conflict, InvalidInput, NotFound
 from hive_daemon.graph.approvals import OPTIONS, Approval, Decision
 from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.runner.console import Conversation
 from hive_daemon.runtime.agent_runtime import AgentRuntime
+from hive_daemon.runtime.approvals import approvals_of
 from hive_daemon.status import ExecutionStatus
 
 ASKING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
@@ -47,7 +47,7 @@ async def open_approvals(runtime: AgentRuntime, execution_id: str) -> list[Appro
     """Return the approvals that an execution waits for, by id."""
     store = runtime.running().services.store
     row = await store.executions.load(execution_id)
-    return [one.approval for one in await approvals_of(store, row)]
+    return await approvals_of(store, row)
 
 
 async def answers_of(

@@ -30,12 +30,12 @@ from hive_daemon.runtime.intake import DEDUPE_SECONDS, Call
 from hive_daemon.runtime.joining import join_for
 from hive_daemon.runtime.routing import EventRoute, EventRouter, Suppressed
 from hive_daemon.runtime.spawning import suppressed
-from hive_daemon.runtime.webhook_server import Delivery
 from hive_daemon.storage.values import Claim
 
 if TYPE_CHECKING:
     from hive_daemon.runtime.execution_face import ExecutionFace
     from hive_daemon.runtime.runtime_base import RuntimeBase
+    from hive_daemon.runtime.webhook_delivery import Delivery
 
 logger = logging.getLogger(__name__)
 

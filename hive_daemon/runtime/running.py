@@ -28,13 +28,12 @@ from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, 
 from hive_daemon.runtime.spawning import EventSpawner
 from hive_daemon.runtime.timers import RuntimeTimers, TimerDesk
 from hive_daemon.runtime.triggers.zones import read_zone
-from hive_daemon.runtime.webhook_route import route_of
-from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
 from hive_daemon.tasks import to_thread
 from hive_daemon.tools.servers import ToolServers, servers_of
 
 if TYPE_CHECKING:
     from hive_daemon.runtime.agent_runtime import AgentRuntime
+    from hive_daemon.runtime.webhook_server import WebhookServer
 
 logger = logging.getLogger(__name__)
 
@@ -214,9 +213,13 @@ def _log_events(runtime: AgentRuntime, stack: AsyncExitStack) -> None:
 
 async def _open_webhooks(running: Running, stack: AsyncExitStack) -> None:
     runtime = running.runtime
-    routes = [route_of(item) for item in runtime.config.webhook_routes]
-    if not routes:
+    if not runtime.config.webhook_routes:
         return
+    # Here: an agent without webhooks loads no HTTP server, which would be a fifth of what its start costs.
+    from hive_daemon.runtime.webhook_route import route_of
+    from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
+
+    routes = [route_of(item) for item in runtime.config.webhook_routes]
     shared = runtime.shared_webhooks
     config = runtime.config
     server = shared or WebhookServer(

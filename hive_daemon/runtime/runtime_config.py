@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hive_daemon.budgets.written import Unpriced, budget_problems
 from hive_daemon.errors import ConfigError
 from hive_daemon.runtime.services import Services
 from hive_daemon.runtime.stall_watch import STALL_SECONDS
-from hive_daemon.runtime.webhook_server import WebhookServer
 from hive_daemon.storage.mirror_fold import MirrorMode
+
+if TYPE_CHECKING:
+    from hive_daemon.runtime.webhook_server import WebhookServer
 
 _LEAST = {
     "max_concurrent_executions": 1,

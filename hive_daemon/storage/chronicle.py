@@ -6,13 +6,13 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.values import CheckpointRow
+from hive_daemon.storage.values import Checkpoint, CheckpointRow, Ending
 
 _ACTIVE = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
 _FAILURES = (ExecutionStatus.FAILED, ExecutionStatus.RECOVERY_EXHAUSTED)
@@ -40,6 +40,27 @@ class SessionIdentity:
     created_at: float
     started_at: float
     trace_id: str
+
+
+class ShownStep(NamedTuple):
+    """What the files show of a step."""
+
+    seq: int
+    node_id: str | None
+    steps: int | None
+    checkpoint: Checkpoint | None
+    ending: Ending | None
+
+
+class ShownEvent(NamedTuple):
+    """What the files show of an event."""
+
+    seq: int
+    type: str
+    timestamp: float
+    execution_id: str
+    node_id: str | None
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,7 @@ class Chronicle:
     reasons: list[str] = field(default_factory=list)
     result: Mapping[str, Any] | None = None
     error: str | None = None
+    _walk_read: tuple[bytes | None, Mapping[str, Any]] = (None, {})
 
     @property
     def has_summary(self) -> bool:
@@ -134,7 +156,10 @@ class Chronicle:
     @property
     def walk_fields(self) -> Mapping[str, Any]:
         """What the last checkpoint says of the walk."""
-        fields: Mapping[str, Any] = orjson.loads(self.walk) if self.walk else {}
+        walk, fields = self._walk_read
+        if walk is not self.walk:
+            fields = orjson.loads(self.walk) if self.walk else {}
+            self._walk_read = (self.walk, fields)
         return fields
 
     @property
