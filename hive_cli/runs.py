@@ -103,11 +103,21 @@ def tell_outcome(execution: Json, waited: float | None = None) -> ExitCode:
     return code
 
 
+_OPTIONS_AGAIN = {
+    "input_needed": " --input FILE",
+    "graph_changed": " --accept-changed-graph",
+}
+"""Without what a failed session only fails again, by its error code."""
+
+
 def _bad_news(execution: Json) -> tuple[str, str]:
     """Return the sentence and the hint for an execution that did not complete."""
     id, session, status = (execution.get(key) for key in ("id", "session_id", "status"))
     waiting = execution.get("waiting") or {}
     at = f" at node {execution['current_node']}" if execution.get("current_node") else ""
+    error = f": {one_line(str(execution['error']), 300)}" if execution.get("error") else ""
+    is_spent = execution.get("error_code") == ErrorCode.BUDGET_EXCEEDED
+    budget = "see when it begins anew with `hive budget status`, then " if is_spent else ""
     if status == Status.WAITING_INPUT:
         options = waiting.get("options") or ()
         choice = f" ({' / '.join(map(str, options))})" if options else ""
@@ -123,11 +133,11 @@ def _bad_news(execution: Json) -> tuple[str, str]:
             f"look with `hive approvals show {id}`, then approve or reject",
         )
     if status == Status.PAUSED:
-        return f"{id} is paused{at}", f"go on with `hive sessions resume {session}`"
-    error = f": {one_line(str(execution['error']), 300)}" if execution.get("error") else ""
+        return f"{id} is paused{at}{error}", f"{budget}go on with `hive sessions resume {session}`"
+    options = _OPTIONS_AGAIN.get(str(execution.get("error_code")), "")
     return (
         f"{id} {str(status).replace('_', ' ')}{at}{error}",
-        f"see `hive sessions tail {session}`, try again with `hive sessions resume {session}`",
+        f"{budget or f'see `hive sessions tail {session}`, '}try again with `hive sessions resume {session}{options}`",
     )
 
 
@@ -157,6 +167,7 @@ def show_execution(execution: Json) -> None:
             ("options", ", ".join(map(str, waiting.get("options") or ()))),
             ("asks, too", one_line(_asked_besides(waiting))),
             ("error", _error(execution)),
+            ("cancelled by", str(execution.get("cancelled_by") or "")),
             ("source", _source(execution)),
             (
                 "created",

@@ -11,6 +11,7 @@ from hive_cli.durations import absolute, relative
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, group
 from hive_cli.options import Page
+from hive_cli.reading import read
 from hive_cli.render import Cell, Json, note, write_facts, write_json, write_table
 from hive_daemon.control.wire import Route
 
@@ -39,7 +40,7 @@ def list_incidents(
     """List incidents, last seen first."""
     given = {"agent": agent, "status": status}
     query = {**page.query(), **{key: value for key, value in given.items() if value}}
-    answer = hive.client.get(Route.INCIDENTS, query)
+    answer = read(hive, Route.INCIDENTS, query)
     if hive.as_json:
         write_json(answer)
         return
@@ -70,8 +71,7 @@ def _where(incident: Json) -> str:
 @command(app, "show")
 def show(hive: Hive, incident: IncidentId) -> None:
     """Show an incident, with what to do and the executions that it was seen in."""
-    answer = hive.client.get(Route.INCIDENT, incident=_reference(incident))
-    _write(hive, answer)
+    _write(hive, read(hive, Route.INCIDENT, incident=_reference(incident)))
 
 
 @command(app, "ack")
@@ -104,7 +104,7 @@ def _write(hive: Hive, answer: Json) -> None:
         ("cause", str(answer.get("cause"))),
         ("do", str(answer.get("action"))),
         ("evidence", answer.get("evidence") or "-"),
-        ("seen", f"{answer.get('count')} times, opened {answer.get('openings')} times"),
+        ("seen", f"{_times(answer.get('count'))}, opened {_times(answer.get('openings'))}"),
         ("first", _moment(answer.get("first_seen"))),
         ("last", _moment(answer.get("last_seen"))),
         ("note", answer.get("note") or "-"),
@@ -126,3 +126,7 @@ def _reference(text: str) -> str:
     if re.fullmatch(r"inc_[0-9a-f]{12}", text):
         return text
     raise usage(f'"{text}" is not the id of an incident', "list them with `hive incidents list`")
+
+
+def _times(count: object) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -50,6 +50,8 @@ READABLE = frozenset(
         Route.SESSION,
         Route.SESSION_STATE,
         Route.SESSION_CHECKPOINTS,
+        Route.INCIDENTS,
+        Route.INCIDENT,
     }
 )
 """The routes that are answered from the store alone; of the events of a session there is a list instead of a stream."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from hive_daemon.control.errors import Ambiguous
-from hive_daemon.control.host import Agent, Host, agents_of
+from hive_daemon.control.host import Agent, Host, agents_of, state_of
 from hive_daemon.control.query import shown
 from hive_daemon.control.wire import is_address
 from hive_daemon.errors import AgentNotFound, EntryPointNotFound, InvalidInput, NotRunning
@@ -14,6 +14,7 @@ from hive_daemon.ids import check_name
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.graph_host import GraphHost
+from hive_daemon.runtime.lifecycle import RunState
 
 _SEE = "see `hive agents list`"
 
@@ -71,10 +72,7 @@ def find_place(host: Host, address: str) -> Place:
     if slash:
         agent = find_agent(host, name)
         if agent.runtime is None:
-            raise NotRunning(
-                f"agent {name} is {agent.state}{f': {agent.reason}' if agent.reason else ''}",
-                hint=_SEE,
-            )
+            raise _not_running(agent)
     known = places(host)
     found = [place for place in known if address == (place.address if slash else place.stream_id)]
     if len(found) > 1:
@@ -89,6 +87,15 @@ def find_place(host: Host, address: str) -> Place:
             f"no entry point is called {shown(address)}", hint=_nearest(address, known)
         )
     return found[0]
+
+
+def _not_running(agent: Agent) -> NotRunning:
+    if not agent.reason:
+        return NotRunning(f"agent {agent.name} is {agent.state}", hint=_SEE)
+    return NotRunning(
+        f"agent {agent.name} is {agent.state}: {agent.reason}",
+        hint=f"mend it, check it with `hive agents validate {agent.path}`, and restart the daemon",
+    )
 
 
 def find_lane(host: Host, address: str) -> Lane:
@@ -114,6 +121,14 @@ def find_agent(host: Host, name: str) -> Agent:
             hint=f"did you mean {close[0]}? {_SEE}" if close else _SEE,
         )
     return found
+
+
+def check_agent(host: Host, name: str) -> None:
+    """Raise like `find_agent`; without a daemon nobody knows which agents there are, and every name is believed."""
+    if state_of(host) is RunState.STOPPED:
+        check_name("the agent", name)
+    else:
+        find_agent(host, name)
 
 
 def check_address(text: str) -> str:

@@ -54,18 +54,43 @@ def _newest(patient: Patient) -> float:
 
 
 def child_findings(patient: Patient) -> Iterator[Finding]:
-    """Look for the guards of tool servers whose daemon is gone."""
+    """Look for the guards of tool servers whose daemon is gone: one that its daemon let go of ends by itself.
+
+    A guard's daemon is its parent and holds the other end of its leash, whatever process adopts orphans here.
+    """
     mark = os.fsencode(Path(guard.__file__).resolve())
     for entry in sorted(patient.processes.glob("[0-9]*")):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
+            if mark not in words:
+                continue
+            leash = os.readlink(entry / "fd" / os.fsdecode(words[words.index(mark) + 1]))
             parent = _parent(entry)
         except OSError:
             # It ended meanwhile, or belongs to somebody else.
             continue
-        if mark in words and parent == 1:
-            told = "a tool server whose daemon is gone still runs"
-            yield Finding("child_left", f"process {entry.name}", told, f"kill {entry.name}")
+        if not _holds(entry.with_name(str(parent)), leash):
+            name = entry.name
+            told = "a tool server whose daemon is gone still runs: what guards it hangs, or was stopped"
+            yield Finding(
+                "child_left", f"process {name}", told, f"kill {name} && kill -CONT {name}"
+            )
+
+
+def _holds(entry: Path, pipe: str) -> bool:
+    """Say whether a process has a pipe open; one that is gone, or somebody else's, has not."""
+    try:
+        return any(_target(each) == pipe for each in (entry / "fd").iterdir())
+    except OSError:
+        return False
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)
+    except FileNotFoundError:
+        # It was closed meanwhile.
+        return ""
 
 
 def _parent(entry: Path) -> int:

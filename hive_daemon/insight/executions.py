@@ -148,7 +148,7 @@ def _running(evidence: Evidence) -> _End:
     if row.cancel_reason is not None:
         return _End(
             Cause.STOPPING,
-            f"{name} is being cancelled ({row.cancel_reason}) and stops when the work of its node has really returned",
+            f"{name} is being cancelled ({_reason(row)}) and stops when the work of its node has really returned",
             f"hive executions show {name}",
         )
     node, since = _node_at_work(evidence)
@@ -260,13 +260,22 @@ def _completed(evidence: Evidence) -> _End:
     )
 
 
+_OPTIONS_AGAIN = {
+    "input_needed": " --input FILE",
+    "graph_changed": " --accept-changed-graph",
+}
+"""Without what a failed session only fails again, by its error code."""
+
+
 def _failed(evidence: Evidence) -> _End:
     row = evidence.row
-    again = f"hive sessions resume {row.session_id}"
+    options = _OPTIONS_AGAIN.get(row.error_code, "")
+    again = f"hive sessions resume {row.session_id}{options}"
     error = row.error or "no error was kept"
     known = _CODES.get(row.error_code)
     if known is not None:
-        return _End(known, f"{row.execution_id} failed{at(row.node_id)}: {error}", again)
+        remedy = "hive budget status" if known is Cause.BUDGET else again
+        return _End(known, f"{row.execution_id} failed{at(row.node_id)}: {error}", remedy)
     call = _last(evidence, "llm_call_failed")
     node = _failed_node(evidence)
     if call is not None and (row.error_code in _MODEL_CODES or node == call.node_id):
@@ -292,9 +301,15 @@ def _failed_node(evidence: Evidence) -> str | None:
     return None
 
 
+def _reason(row: ExecutionRow) -> str:
+    """Return why an execution was cancelled, and by whom where a person gave a reason."""
+    reason = row.cancel_reason or row.error or "no reason was given"
+    return reason if row.cancelled_by in reason else f"{reason}, ordered by {row.cancelled_by}"
+
+
 def _cancelled(evidence: Evidence) -> _End:
     row = evidence.row
-    reason = row.cancel_reason or row.error or "no reason was given"
+    reason = _reason(row)
     node, _ = _node_at_work(evidence)
     ran = "before it began" if row.started_at is None else f"while it was{at(node) or ' at work'}"
     if row.error_code == "queue_timeout":

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from hive_daemon.errors import AlreadyRegistered, EntryPointNotFound, IllegalMove, InvalidInput
+from hive_daemon.errors import (
+    AlreadyRegistered,
+    BudgetExceeded,
+    EntryPointNotFound,
+    IllegalMove,
+    InvalidInput,
+    Refused,
+)
 from hive_daemon.graph.resumption import ACCEPTS_CHANGE, check_state
 from hive_daemon.ids import check_session_id, new_session_id, new_trace_id, session_of
 from hive_daemon.observability.trace_context import current_parent
@@ -57,7 +64,8 @@ class Call:
     session instead. `source` says who calls; `causation` names the entry points whose events led here. `replaces`
     cancels what the stream runs, as one with a bare `max_concurrent: 1` does unless the call `queues`. `gives_up` makes
     the session's next execution begin although its last one was put away, which is cancelled. `idempotency_key` makes
-    the execution that begins unique; going on with one that was put away begins none.
+    the execution that begins unique; going on with one that was put away begins none. `refusal` is why nothing new may
+    begin just now: then only what is the same as a call before has an answer.
     """
 
     input_data: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +83,7 @@ class Call:
     replaces: bool = False
     queues: bool = False
     gives_up: bool = False
+    refusal: Refused | None = None
 
     @property
     def names_session(self) -> str:
@@ -204,16 +213,16 @@ class Intake:
         BudgetExceeded, StorageFull, StorageUnavailable.
         """
         send = send or self._services.store.queue.submit
-        await self._check_budgets(call)
+        refusal = await self._refusal(call)
+        if refusal is not None:
+            call = replace(call, refusal=refusal)
         return await self._place(call, await self._bind(call), send)
 
-    async def _check_budgets(self, call: Call) -> None:
-        """Raise BudgetExceeded if a budget is spent that takes in no more work."""
+    async def _refusal(self, call: Call) -> BudgetExceeded | None:
+        """Return the refusal of a budget that is spent and takes in no more work, None if there is none."""
         setup = self._setup
         spender = setup.spender(call.names_session)
-        refusal = await self._services.budgets.refusal(spender, setup.budgets, REFUSES_TRIGGERS)
-        if refusal is not None:
-            raise refusal
+        return await self._services.budgets.refusal(spender, setup.budgets, REFUSES_TRIGGERS)
 
     def open_executions(self) -> dict[str, str]:
         """Return what runs or is queued as `{execution_id: session_id}`, oldest first; not what joined a session."""
@@ -259,6 +268,8 @@ class Intake:
 
     async def _go_on(self, call: Call, binding: GoOn, send: Send) -> Submitted | None:
         """Queue an execution again that was put away; if it is no more, bind anew."""
+        if call.refusal is not None:
+            raise call.refusal
         name, services = binding.execution_id, self._services
         lane = services.dispatcher.lane(binding.lane)
         if lane is None:
@@ -301,6 +312,9 @@ class Intake:
         raise AlreadyRegistered("no free session id was found", hint="try again")
 
     async def _send(self, submission: Submission, send: Send) -> Submitted | None:
+        if submission.refusal is not None and not submission.keys:
+            # It can be the same as none before: the store need not be asked.
+            raise submission.refusal
         with self._listening():
             submitted = await send(submission)
             if submitted is not None and submitted.created:
@@ -361,6 +375,7 @@ class Intake:
             trace_id=new_trace_id() if parent is None else parent.trace_id,
             trace_parent="" if parent is None else parent.span_id,
             admission=admission,
+            refusal=call.refusal,
         )
 
     def _dedupe(self, call: Call, content: bytes) -> Dedupe | None:

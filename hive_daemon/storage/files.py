@@ -6,7 +6,6 @@ Nothing here follows a symbolic link, waits for a FIFO or reads without a limit.
 from __future__ import annotations
 
 import os
-import secrets
 from itertools import pairwise
 from pathlib import Path
 from stat import S_ISREG
@@ -49,7 +48,7 @@ def read_file(
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file as a whole, mode 0600: a reader sees the old one or the new one. Raises StorageUnavailable."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:

@@ -55,12 +55,12 @@ class ExecutionQueue(Protocol):
 
         Laws: one execution per (namespace, key) within its window, the first id for all; ids of a session count up
         and none is given twice; what it replaces is cancelled in the same moment, what is not there is not missed;
-        its admission is decided in the same moment, in the order dedupe, rate, debounce or batch, throttle,
-        concurrency, and one that is refused leaves nothing behind and has used up no rate. What replaces the open
-        executions of its group goes on in the session of the newest of them, also if it names a new one (see
+        its admission is decided in the same moment, in the order dedupe, its own refusal, rate, debounce or batch,
+        throttle, concurrency, and one that is refused leaves nothing behind and has used up no rate. What replaces the
+        open executions of its group goes on in the session of the newest of them, also if it names a new one (see
         `Claim.carry_from`); what joins a session neither gives way nor is taken over.
-        Raises IdempotencyConflict, Busy, QueueFull, RateLimited, AlreadyRegistered if a new session's id is taken,
-        SessionNotFound if there is none to continue, StorageFull, StorageUnavailable.
+        Raises IdempotencyConflict, its refusal, Busy, QueueFull, RateLimited, AlreadyRegistered if a new session's id
+        is taken, SessionNotFound if there is none to continue, StorageFull, StorageUnavailable.
         """
 
     async def claim(self, node: str, limits: Limits) -> list[Claim]:
@@ -139,11 +139,11 @@ class NodeLease(Protocol):
 class ControlInbox(Protocol):
     """What people say to executions; durable, so that it may be said while nobody listens."""
 
-    async def cancel(self, execution_id: str, reason: str) -> ExecutionStatus:
-        """Order a cancellation and answer the status that follows.
+    async def cancel(self, execution_id: str, reason: str, by: str = "") -> ExecutionStatus:
+        """Order a cancellation and answer the status that follows; `by` is the person who orders it, if it is one.
 
         What is not running becomes cancelled at once; what runs is marked and stays running until its owner has really
-        stopped it; what is terminal stays as it is. Raises ExecutionNotFound.
+        stopped it; what is terminal stays as it is. The first order stands. Raises ExecutionNotFound.
         """
 
     async def inject(self, session_id: str, node_id: str, content: str, key: str = "") -> Injected:

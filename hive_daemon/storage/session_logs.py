@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from hive_daemon.clock import iso_z
-from hive_daemon.storage.chronicle import Chronicle, SessionIdentity
+from hive_daemon.storage.chronicle import Chronicle, SessionIdentity, ShownEvent
 from hive_daemon.storage.values import StoredEvent
 
 SUMMARY = "logs/summary.json"
@@ -71,7 +71,7 @@ def summary_json(chronicle: Chronicle) -> bytes:
     return line_of(summary_record(chronicle))
 
 
-def node_record(identity: SessionIdentity, event: StoredEvent) -> dict[str, Any]:
+def node_record(identity: SessionIdentity, event: StoredEvent | ShownEvent) -> dict[str, Any]:
     """Return the L2 record of a node's completion."""
     said: dict[str, Any] = orjson.loads(event.data)
     seconds = said.get("duration_seconds") or 0.0
@@ -98,7 +98,7 @@ def node_record(identity: SessionIdentity, event: StoredEvent) -> dict[str, Any]
     return record
 
 
-def tool_record(identity: SessionIdentity, event: StoredEvent) -> dict[str, Any]:
+def tool_record(identity: SessionIdentity, event: StoredEvent | ShownEvent) -> dict[str, Any]:
     """Return the L3 record of a tool call; `tool_calls` holds it once more, as older programs read it."""
     said: dict[str, Any] = orjson.loads(event.data)
     is_error = bool(said.get("is_error"))

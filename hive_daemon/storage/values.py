@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from hive_daemon.errors import Refused
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.admission import Admission
 from hive_daemon.storage.event_values import CancelOrder
 from hive_daemon.storage.event_values import EventRecord as EventRecord
 from hive_daemon.storage.event_values import StoredEvent as StoredEvent
+
+if TYPE_CHECKING:
+    # Only then: the mirror's process reads commits, and admits nothing.
+    from hive_daemon.storage.admission import Admission
 
 MAX_PAGE = 500
 BACKGROUND = frozenset({"timer", "event"})
@@ -47,6 +52,8 @@ class Submission:
     `refusal_event` is for what a commit spawns: if its admission refuses it (Busy, QueueFull, RateLimited), the commit
     stands, and the execution that spawns has this event instead, with `reason` and `code` added to its data. Without
     one the refusal fails the commit.
+
+    `refusal` is why nothing new is taken in just now: raised unless a key makes it the same as one before.
     """
 
     agent: str
@@ -69,6 +76,7 @@ class Submission:
     trace_parent: str = ""
     admission: Admission | None = None
     refusal_event: EventRecord | None = None
+    refusal: Refused | None = None
 
     @property
     def keys(self) -> tuple[Dedupe, ...]:
@@ -260,6 +268,8 @@ class StepCommit:
 class ExecutionRow:
     """One execution as it stands; `state` is what its submission carried, or what it was queued again with.
 
+    `cancelled_by` is the person who ordered its cancellation, empty if nobody did or it was not a person.
+
     `key`, `due_at` and `carry_from` are those of Queued and Claim.
     """
 
@@ -296,6 +306,7 @@ class ExecutionRow:
     due_at: float | None = None
     carry_from: int | None = None
     trace_parent: str = ""
+    cancelled_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

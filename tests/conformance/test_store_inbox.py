@@ -62,10 +62,11 @@ async def test_what_does_not_run_is_cancelled_at_once(
 ) -> None:
     claim = await bring_to(store, status)
     clock.now += 3
-    assert await store.inbox.cancel(claim.execution_id, "no need") is S.CANCELLED
+    assert await store.inbox.cancel(claim.execution_id, "no need", "ann") is S.CANCELLED
     row = await store.executions.load(claim.execution_id)
     assert (row.status, row.error, row.error_code) == (S.CANCELLED, "no need", "cancelled")
     assert (row.cancel_reason, row.ended_at, row.waiting) == ("no need", clock.now, None)
+    assert row.cancelled_by == "ann"
     assert [e.type for e in ear.events] == ["execution_cancelled"]
     assert json.loads(ear.events[0].data) == {"reason": "no need"}
     assert await claimed(store) == []
@@ -80,11 +81,13 @@ async def test_what_runs_is_marked_and_runs_until_its_owner_stopped_it(store: St
     assert await status_of(store, claim.execution_id) is S.CANCELLED
 
 
-async def test_the_first_reason_stands(store: Store) -> None:
+@pytest.mark.parametrize("by", ["ann", ""])
+async def test_the_first_order_stands(store: Store, by: str) -> None:
     claim = await begin(store)
-    await store.inbox.cancel(claim.execution_id, "first")
-    await store.inbox.cancel(claim.execution_id, "second")
-    assert (await store.executions.load(claim.execution_id)).cancel_reason == "first"
+    await store.inbox.cancel(claim.execution_id, "first", by)
+    await store.inbox.cancel(claim.execution_id, "second", "bob")
+    row = await store.executions.load(claim.execution_id)
+    assert (row.cancel_reason, row.cancelled_by) == ("first", by)
 
 
 @pytest.mark.parametrize("status", TERMINAL)

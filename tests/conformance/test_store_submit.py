@@ -9,6 +9,7 @@ import pytest
 
 from hive_daemon.errors import (
     AlreadyRegistered,
+    BudgetExceeded,
     IdempotencyConflict,
     SessionNotFound,
 )
@@ -79,6 +80,18 @@ async def test_the_same_key_with_another_body_is_a_conflict(store: Store) -> Non
     await store.queue.submit(submission(dedupe=KEY))
     with pytest.raises(IdempotencyConflict):
         await store.queue.submit(submission(dedupe=replace(KEY, body_hash="hash-2")))
+    assert len(await claimed(store)) == 1
+
+
+async def test_what_is_refused_is_answered_only_as_the_same_as_one_before(store: Store) -> None:
+    refusal = BudgetExceeded("it is spent")
+    with pytest.raises(BudgetExceeded):
+        await store.queue.submit(submission(dedupe=KEY, refusal=refusal))
+    first = await store.queue.submit(submission(dedupe=KEY))
+    again = await store.queue.submit(submission(dedupe=KEY, refusal=refusal))
+    assert again == replace(first, created=False)
+    with pytest.raises(BudgetExceeded):
+        await store.queue.submit(submission(refusal=refusal))
     assert len(await claimed(store)) == 1
 
 

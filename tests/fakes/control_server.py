@@ -63,6 +63,7 @@ def execution(id: str = SESSION, **changes: Any) -> Json:
         "output": {"report": "all is well"},
         "error": None,
         "error_code": None,
+        "cancelled_by": None,
         "paused_at": None,
         "waiting": None,
         "joined": False,

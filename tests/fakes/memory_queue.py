@@ -44,6 +44,8 @@ def submit(world: World, submission: Submission) -> Submitted:
         if found is not None:
             _remember(world, submission.keys[:at], found)
             return found
+    if submission.refusal is not None:
+        raise submission.refusal
     verdict = decide(submission, WorldStanding(world, submission), world.now)
     if verdict.taken_in is None:
         answer = _insert(world, verdict.submission or submission, verdict)
@@ -215,7 +217,7 @@ def requeue(world: World, name: str, state: bytes | None) -> None:
     if entry.row.status not in RESUMABLE:
         raise IllegalMove(subject=name)
     kept = entry.row.state if state is None else state
-    world.wake(entry.but(state=kept, attempts=0, cancel_reason=None))
+    world.wake(entry.but(state=kept, attempts=0, cancel_reason=None, cancelled_by=""))
 
 
 def heartbeat(world: World, node: str) -> Beat:
@@ -263,17 +265,20 @@ def expire(world: World) -> list[str]:
     return names
 
 
-def cancel(world: World, name: str, reason: str, code: str = "cancelled") -> ExecutionStatus:
+def cancel(
+    world: World, name: str, reason: str, code: str = "cancelled", by: str = ""
+) -> ExecutionStatus:
     """See `ControlInbox.cancel`."""
     entry = world.known(name)
     status = entry.row.status
     if status.is_terminal:
         return status
     if status is S.RUNNING:
-        kept = entry.row.cancel_reason
-        world.put(entry.but(cancel_reason=reason if kept is None else kept))
+        if entry.row.cancel_reason is None:
+            world.put(entry.but(cancel_reason=reason, cancelled_by=by))
         return status
-    world.end(entry.but(cancel_reason=reason, waiting=None), S.CANCELLED, reason, code)
+    ended = entry.but(cancel_reason=reason, cancelled_by=by, waiting=None)
+    world.end(ended, S.CANCELLED, reason, code)
     world.tell(entry.row.n, "execution_cancelled", reason=reason)
     return S.CANCELLED
 

@@ -199,9 +199,9 @@ class MemoryStore:
         """See `NodeLease.sweep`."""
         return await self._do(memory_queue.sweep, node, max_attempts)
 
-    async def cancel(self, execution_id: str, reason: str) -> ExecutionStatus:
+    async def cancel(self, execution_id: str, reason: str, by: str = "") -> ExecutionStatus:
         """See `ControlInbox.cancel`."""
-        return await self._do(memory_queue.cancel, execution_id, reason)
+        return await self._do(memory_queue.cancel, execution_id, reason, "cancelled", by)
 
     async def inject(self, session_id: str, node_id: str, content: str, key: str = "") -> Injected:
         """See `ControlInbox.inject`."""

@@ -3,13 +3,14 @@
 import pytest
 
 from hive_daemon.budgets.rules import Amount
-from hive_daemon.errors import BudgetExceeded
+from hive_daemon.errors import BudgetExceeded, IdempotencyConflict
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.storage.budget_ledger import Asking
 from tests.fakes.clock import FakeClock
 from tests.fakes.timed_agent import NINE, agent, timer
 
 HALF_PAST = NINE + 1800.0
+REJECTS = {"tokens": 5, "per": "1h", "on_exceed": "reject"}
 
 
 @pytest.fixture
@@ -62,13 +63,41 @@ async def test_a_timer_fires_on_under_a_budget_of_another_entry_point(tmp_path, 
 
 @pytest.mark.parametrize("on_exceed", ["reject", "kill"])
 async def test_a_trigger_is_refused_and_told_when_to_come_again(tmp_path, clock, on_exceed):
-    point = EntryPointSpec(id="api", budgets=[{"tokens": 5, "per": "1h", "on_exceed": on_exceed}])
+    point = EntryPointSpec(id="api", budgets=[{**REJECTS, "on_exceed": on_exceed}])
     async with agent(tmp_path, clock, point) as made:
         await spend_tokens(made)
         with pytest.raises(BudgetExceeded) as refused:
             await made.runtime.trigger("api", {})
     assert refused.value.retry_after == 1800.0
     assert "begins anew at 2026-03-02T10:00" in refused.value.hint
+
+
+async def test_a_call_that_came_before_is_answered_with_its_execution_though_the_budget_is_spent(
+    tmp_path, clock
+):
+    point = EntryPointSpec(id="api", budgets=[REJECTS])
+    async with agent(tmp_path, clock, point) as made:
+        first = await made.runtime.trigger("api", {"n": 1}, idempotency_key="one")
+        await spend_tokens(made)
+        assert await made.runtime.trigger("api", {"n": 1}, idempotency_key="one") == first
+        with pytest.raises(IdempotencyConflict):
+            await made.runtime.trigger("api", {"n": 2}, idempotency_key="one")
+        with pytest.raises(BudgetExceeded):
+            await made.runtime.trigger("api", {"n": 1}, idempotency_key="two")
+
+
+async def test_what_an_entry_point_knows_already_is_answered_though_the_budget_is_spent(
+    tmp_path, clock
+):
+    point = EntryPointSpec(
+        id="api", budgets=[REJECTS], flow={"dedupe": {"key": "input.n", "ttl": "2h"}}
+    )
+    async with agent(tmp_path, clock, point) as made:
+        first = await made.runtime.trigger("api", {"n": 1})
+        await spend_tokens(made)
+        assert await made.runtime.trigger("api", {"n": 1}) == first
+        with pytest.raises(BudgetExceeded):
+            await made.runtime.trigger("api", {"n": 2})
 
 
 async def spend_tokens(made):

@@ -142,6 +142,7 @@ async def test_an_entry_point_of_a_degraded_agent_says_why(host, client):
     answer = await client.post("/v1/entry-points/broken/main/trigger")
     assert (answer.status, answer.code) == (409, "not_running")
     assert "no nodes" in answer.error["message"]
+    assert "`hive agents validate /agents/broken`" in answer.error["hint"]
 
 
 async def test_a_bare_name_that_two_agents_have_is_ambiguous(host, client):
@@ -267,7 +268,17 @@ async def test_cancelling_what_waits_is_done_at_once(client, entry_point):
 async def test_a_cancellation_says_by_whom_without_a_reason(host, client):
     name = await held(host, client)
     await client.post(f"/v1/executions/{name}/cancel")
-    assert (await settled(client, name))["error"].startswith("cancelled by uid:")
+    execution = await settled(client, name)
+    assert execution["error"] == f"cancelled by {execution['cancelled_by']}"
+    assert execution["cancelled_by"].startswith("uid:")
+
+
+async def test_a_cancellation_says_by_whom_with_a_reason_too(host, client):
+    name = await held(host, client)
+    await client.post(f"/v1/executions/{name}/cancel", {"reason": "wrong log"})
+    execution = await settled(client, name)
+    assert execution["error"] == "wrong log"
+    assert execution["cancelled_by"].startswith("uid:")
 
 
 # --- answers that were lost ---
@@ -355,12 +366,21 @@ async def test_an_answer_with_a_known_key_is_given_once(client):
     assert (other.status, other.code) == (409, "idempotency_conflict")
 
 
-async def test_input_for_a_session_where_nothing_waits_is_a_conflict(host, client):
+@pytest.mark.parametrize(
+    ("fails", "way"),
+    [
+        ((), "hive trigger ENTRY_POINT --session {name}"),
+        (("report",), "hive sessions resume {name}"),
+    ],
+)
+async def test_input_for_a_session_where_nothing_waits_is_a_conflict(host, client, fails, way):
     host.gate.is_open.set()
+    host.gate.fails.update(fails)
     name = await start(client)
     await settled(client, name)
     answer = await client.post(f"/v1/sessions/{name}/input", {"text": "hello"})
     assert (answer.status, answer.code) == (409, "conflict")
+    assert answer.error["hint"] == f"go on with it by `{way.format(name=name)}`"
 
 
 async def test_input_for_a_node_that_does_not_wait_names_the_one_that_does(client):

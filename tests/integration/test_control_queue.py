@@ -110,6 +110,7 @@ async def test_what_waits_is_cancelled_and_never_runs(host: Host, client: Client
     assert (await client.get(f"/v1/executions/{third}?wait=15")).json["status"] == "completed"
     shown = (await client.get(f"/v1/executions/{second}")).json
     assert (shown["status"], shown["started_at"], shown["error"]) == ("cancelled", None, "no need")
+    assert shown["cancelled_by"].startswith("uid:")
 
 
 @pytest.mark.parametrize("path", ["", "/front", "/cancel"])

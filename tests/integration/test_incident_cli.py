@@ -16,11 +16,16 @@ ROOT = Path(__file__).parent.parent.parent
 async def host(tmp_path):
     """A daemon in which an entry point failed twice in a row."""
     async with running_host(tmp_path) as host:
-        host.gate.is_open.set()
-        host.gate.fails.add("parse")
-        for _ in range(2):
-            await run(host)
+        await fail_twice(host)
         yield host
+
+
+async def fail_twice(host):
+    """Let `ops/triage` fail twice in a row."""
+    host.gate.is_open.set()
+    host.gate.fails.add("parse")
+    for _ in range(2):
+        await run(host)
 
 
 async def run(host):
@@ -51,6 +56,11 @@ async def test_an_incident_is_listed_shown_acknowledged_and_resolved(host, hive)
     name = line.split()[0]
     code, out, _ = await hive("incidents", "show", name)
     assert "It failed 2 times in a row" in out
+    code, out, _ = await hive("incidents", "show", name, "--json")
+    (*_, last) = json.loads(out)["executions"]
+    assert f"`hive why {last}`" in json.loads(out)["action"]
+    code, out, _ = await hive("why", name)
+    assert (code, f"to do: Look at the last one with `hive why {last}`" in out) == (0, True)
     code, out, _ = await hive("incidents", "ack", name, "--note", "on it", "--json")
     shown = json.loads(out)
     assert (shown["status"], shown["note"]) == ("acknowledged", "on it")
@@ -86,6 +96,26 @@ async def test_what_is_not_there_is_told(hive, words, code, said):
     found, _, err = await hive("incidents", *words)
     assert found == code
     assert said in err
+
+
+async def test_incidents_are_read_from_the_store_of_a_daemon_that_is_down(tmp_path):
+    async with running_host(tmp_path) as host:
+        await fail_twice(host)
+        [known] = (await Client(host.socket).get("/v1/incidents")).json["items"]
+
+    async def hive(*words):
+        place = {"HIVE_STATE_DIR": str(tmp_path / "state")}
+        return await run_hive(host.socket, *words, "--json", **place)
+
+    code, out, err = await hive("incidents", "list", "--agent", "ops")
+    assert (code, json.loads(out)["items"]) == (0, [known])
+    assert "hived is not running: this is what its store says" in err
+    code, out, _ = await hive("incidents", "show", known["id"])
+    assert (code, json.loads(out)) == (0, known)
+    code, out, _ = await hive("incidents", "list", "--agent", "desk")
+    assert (code, json.loads(out)["items"]) == (0, [])
+    code, out, _ = await hive("incidents", "ack", known["id"])
+    assert (code, json.loads(out)["error"]["code"]) == (5, "unreachable")
 
 
 async def test_incidents_are_listed_page_by_page(host):

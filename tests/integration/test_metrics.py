@@ -3,11 +3,13 @@
 import asyncio
 import re
 import subprocess
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from hive_daemon.daemon.loop_watch import BEAT_SECONDS, LoopWatch
 from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.node import NodeSpec
 from hive_daemon.llm.fallbacks import FallbackProvider
@@ -17,6 +19,7 @@ from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.runtime_config import Placement
+from hive_daemon.tasks import Scope
 from hive_daemon.tools.registry import ToolRegistry
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import GOAL, FakeAgent, Host, chain, node, running_host
@@ -218,7 +221,17 @@ async def _missed(world):
 
 
 async def _late(world):
-    world.host.lag = 2.5
+    """Something blocks the loop for longer than it may be silent."""
+    watch, scope = LoopWatch(limit=0.0), Scope("test")
+    scope.spawn("beat", watch.beat())
+    await asyncio.sleep(0)
+    _block(BEAT_SECONDS + 0.1)
+    world.host.lag = watch.lag
+    await scope.close()
+
+
+def _block(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 async def _delivered(world):
@@ -288,7 +301,7 @@ CAUSES = {
     "hive_commits_total": (_triage, "", None),
     "hive_commit_seconds": (_nothing, "0.99", None),
     "hive_store_bytes": (_nothing, "", None),
-    "hive_loop_lag_seconds": (_late, "", 2.5),
+    "hive_loop_lag_seconds": (_late, "", None),
     "hive_resident_bytes": (_nothing, "", None),
     "hive_open_descriptors": (_nothing, "", None),
     "hive_children": (_child, "", None),

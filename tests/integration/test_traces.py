@@ -358,7 +358,66 @@ async def test_what_ended_is_sent_to_the_collector(tmp_path, content):
     assert ("gen_ai.tool.call.result" in told) == content
 
 
-async def test_a_collector_that_is_away_delays_nothing_and_is_told_of(tmp_path, caplog):
+@asynccontextmanager
+async def sending(host, endpoint):
+    """Send the traces of a daemon, if a collector is named; at the end what ended was sent."""
+    from contextlib import AsyncExitStack
+
+    from hive_daemon.config.trace_keys import TracesConfig
+    from hive_daemon.daemon.trace_export import send_traces
+
+    async with AsyncExitStack() as stack:
+        await send_traces(host.services, TracesConfig(endpoint=endpoint), stack)
+        yield
+        await host.services.hub.flush()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Let a daemon wait at its end until everything is sent, however slow the machine is."""
+    monkeypatch.setattr("hive_daemon.daemon.trace_export.FAREWELL_SECONDS", 120.0)
+
+
+def sent(collector):
+    """Return the executions that came to a collector, in order."""
+    whole = [span for span in collector.spans if span.name.startswith("invoke_agent")]
+    return [value(span, "hive.execution.id") for span in whole]
+
+
+def value(span, key):
+    [found] = [a.value.string_value for a in span.attributes if a.key == key]
+    return found
+
+
+async def test_what_ended_unsent_before_a_crash_is_sent_by_the_next_process_and_nothing_twice(
+    tmp_path, patient
+):
+    from hive_daemon.daemon.trace_export import TraceExport
+
+    async with collecting() as (collector, endpoint):
+        async with traced(tmp_path) as (host, client), sending(host, endpoint):
+            names = [await run(client)]
+        async with traced(tmp_path) as (host, client):
+            # It would send now, and is killed before it comes to that.
+            await TraceExport(host.services, None, has_content=False).begin()
+            names += [await run(client), await run(client)]
+        async with traced(tmp_path) as (host, client), sending(host, endpoint):
+            names.append(await run(client))
+    assert sent(collector) == names
+
+
+async def test_what_ended_while_no_collector_was_named_is_not_sent(tmp_path, patient):
+    async with collecting() as (collector, endpoint):
+        async with traced(tmp_path) as (host, client), sending(host, endpoint):
+            names = [await run(client)]
+        async with traced(tmp_path) as (host, client), sending(host, None):
+            await run(client)
+        async with traced(tmp_path) as (host, client), sending(host, endpoint):
+            names.append(await run(client))
+    assert sent(collector) == names
+
+
+async def test_a_collector_that_is_away_delays_nothing_and_is_told_of(tmp_path, patient, caplog):
     from hive_daemon.daemon.trace_export import TraceExport
 
     class Away:
@@ -373,6 +432,7 @@ async def test_a_collector_that_is_away_delays_nothing_and_is_told_of(tmp_path, 
         host.services.hub.listen(export.heard)
         task = host.services.scope.spawn("traces", export.run())
         await run(client)
+        await host.services.hub.flush()
         await export.close()
         task.cancel()
     assert export.lost == 1

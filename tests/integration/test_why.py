@@ -265,6 +265,18 @@ async def test_one_that_somebody_cancelled(host: Host, client: Client) -> None:
     assert "while it was at node hold" in story["answer"]
 
 
+async def test_one_that_somebody_cancelled_for_a_reason_of_their_own(
+    host: Host, client: Client
+) -> None:
+    first = await start(client, "line/one")
+    await host.gate.entered.wait()
+    await client.post(Route.CANCEL.path(execution=first), {"reason": "wrong log"})
+    await settled(client, first)
+    story = await why(client, first)
+    assert story["cause"] == "cancelled"
+    assert re.search(r"wrong log, ordered by uid:\d+", story["answer"])
+
+
 async def test_one_that_was_replaced(host: Host, client: Client) -> None:
     first = await start(client, "line/newest")
     await host.gate.entered.wait()
@@ -509,6 +521,12 @@ async def test_a_timer_that_failed_too_often(timed: Host, clock: FakeClock) -> N
             await asyncio.sleep(0.01)
     assert "paused by the daemon itself" in story["answer"]
     assert "1 execution failed" in story["answer"]
+    for _ in range(2):
+        await clock.advance(60)
+    story = await why(client, "timers/fails")
+    assert "skipped_paused" not in story["chain"]
+    assert re.search(r"fired \(session_\S+, failed\)", story["chain"])
+    assert re.search(r"session_\S+ failed: node after failed: ", story["chain"])
 
 
 async def test_a_timer_that_nobody_was_there_for(tmp_path: Path, clock: FakeClock) -> None:
@@ -531,7 +549,7 @@ async def test_a_time_at_which_a_timer_was_not_due(timed: Host, clock: FakeClock
     await settle(timed, clock, "clock/skips", 1)
     story = await why(client, "timers/clock/skips", at="08:00")
     assert story["cause"] == "not_due"
-    assert "the next one 2026-03-02 09:01:00+00:00 (fired)" in story["answer"]
+    assert "the next one was 2026-03-02 09:01:00+00:00 (fired)" in story["answer"]
 
 
 async def test_a_time_is_for_timers_only(client: Client) -> None:

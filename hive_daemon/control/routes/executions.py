@@ -114,7 +114,7 @@ async def order_cancel(
 ) -> web.StreamResponse:
     """Order a cancellation and say where it stands. Raises IllegalMove if the execution is over."""
     _check_not_over(row.execution_id, row.status)
-    status = await _order(control, row, reason)
+    status = await _order(control, row, reason, by)
     _check_not_over(row.execution_id, status)
     logger.info("cancelled", extra={"execution_id": row.execution_id, "by": by, "status": status})
     content = {
@@ -125,15 +125,15 @@ async def order_cancel(
     return answer(content, 202)
 
 
-async def _order(control: Control, row: ExecutionRow, reason: str) -> ExecutionStatus:
+async def _order(control: Control, row: ExecutionRow, reason: str, by: str) -> ExecutionStatus:
     inbox, name = control.store.inbox, row.execution_id
-    status = await inbox.cancel(name, reason)
+    status = await inbox.cancel(name, reason, by)
     if status is not ExecutionStatus.RUNNING:
         return status
     execution = at_work(control.host, row)
     if execution is None:
         # It was claimed at this moment and has not begun: by the time a second order is durable it has.
-        status = await inbox.cancel(name, reason)
+        status = await inbox.cancel(name, reason, by)
         execution = at_work(control.host, row)
     if execution is not None:
         execution.stop(StopReason.CANCEL, reason)

@@ -9,7 +9,7 @@ from aiohttp import web
 from hive_daemon.control.answers import answer, listed
 from hive_daemon.control.context import Ask, Control
 from hive_daemon.control.pages import Page
-from hive_daemon.control.places import find_agent
+from hive_daemon.control.places import check_agent
 from hive_daemon.control.query import read_choice
 from hive_daemon.monitoring.alert_rules import incident_view
 from hive_daemon.storage.incident_book import UNRESOLVED, IncidentFilter, IncidentStatus
@@ -25,7 +25,7 @@ async def list_incidents(control: Control, ask: Ask) -> web.StreamResponse:
     agent, status = ask.query.one("agent"), ask.query.one("status")
     page = Page.of(ask.query)
     if agent is not None:
-        find_agent(control.host, agent)
+        check_agent(control.host, agent)
     offset = page.offset()
     wanted = IncidentFilter(
         agent=agent, statuses=_statuses(status), offset=offset, limit=page.limit + 1

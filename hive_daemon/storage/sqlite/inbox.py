@@ -17,9 +17,12 @@ from hive_daemon.storage.waiting import hears
 
 _WAITING = (ExecutionStatus.WAITING_INPUT, ExecutionStatus.WAITING_APPROVAL)
 _CANCEL = """
-UPDATE executions SET status = 'cancelled', cancel_reason = ?1, error = ?1,
+UPDATE executions SET status = 'cancelled', cancel_reason = ?1, error = ?1, cancelled_by = ?5,
     error_code = ?2, waiting = NULL, owner = NULL, ended_at = ?3, updated_at = ?3
 WHERE n = ?4
+"""
+_MARK = """
+UPDATE executions SET cancel_reason = ?, cancelled_by = ? WHERE n = ? AND cancel_reason IS NULL
 """
 _LISTENING = """
 SELECT n, id, status, waiting, lane FROM executions
@@ -36,16 +39,16 @@ SELECT node_id FROM inbox WHERE session_id = ? AND taken_at IS NULL AND id > (
 """
 
 
-def cancel(tx: Tx, name: str, reason: str) -> ExecutionStatus:
+def cancel(tx: Tx, name: str, reason: str, by: str) -> ExecutionStatus:
     """Mark what runs, cancel what does not; what is terminal stays as it is."""
-    status = cancel_if_there(tx, name, reason)
+    status = cancel_if_there(tx, name, reason, by=by)
     if status is None:
         raise ExecutionNotFound(subject=name)
     return status
 
 
 def cancel_if_there(
-    tx: Tx, name: str, reason: str, code: str = "cancelled"
+    tx: Tx, name: str, reason: str, code: str = "cancelled", by: str = ""
 ) -> ExecutionStatus | None:
     """Cancel an execution, or answer None if there is none of this name."""
     row = tx.execute(
@@ -57,12 +60,9 @@ def cancel_if_there(
     if status.is_terminal:
         return status
     if status is ExecutionStatus.RUNNING:
-        tx.execute(
-            "UPDATE executions SET cancel_reason = coalesce(cancel_reason, ?) WHERE n = ?",
-            (reason, n),
-        )
+        tx.execute(_MARK, (reason, by, n))
         return status
-    tx.execute(_CANCEL, (reason, code, tx.now, n))
+    tx.execute(_CANCEL, (reason, code, tx.now, n, by))
     if status is ExecutionStatus.QUEUED:
         tx.shift(lane, -1)
         promote(tx, session_id)
@@ -120,9 +120,9 @@ class SqliteInbox:
         self._writer = writer
         self._queued = queued
 
-    async def cancel(self, execution_id: str, reason: str) -> ExecutionStatus:
+    async def cancel(self, execution_id: str, reason: str, by: str = "") -> ExecutionStatus:
         """See `ControlInbox.cancel`."""
-        return await self._writer.do(cancel, execution_id, reason)
+        return await self._writer.do(cancel, execution_id, reason, by)
 
     async def inject(self, session_id: str, node_id: str, content: str, key: str = "") -> Injected:
         """See `ControlInbox.inject`."""

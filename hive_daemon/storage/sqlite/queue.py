@@ -45,7 +45,7 @@ WHERE n = ? AND id = ? AND epoch = ? AND status = 'running' RETURNING lane, sess
 """
 _REQUEUE = """
 UPDATE executions SET status = 'queued', was = status, owner = NULL, attempts = 0, updated_at = ?,
-    state = coalesce(?, state), cancel_reason = NULL
+    state = coalesce(?, state), cancel_reason = NULL, cancelled_by = ''
 WHERE n = ?
 """
 _TO_FRONT = """

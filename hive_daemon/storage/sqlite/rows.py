@@ -22,7 +22,7 @@ EXECUTION = (
     "n, id, session_id, agent, graph_id, entry_point, stream_id, status, source, correlation, "
     "causation, created_at, started_at, updated_at, ended_at, ordinal, joined, attempts, seq, "
     "steps, node_id, input, result, error, error_code, waiting, cancel_reason, trace_id, state, "
-    "key, due_at, carry_from, trace_parent"
+    "key, due_at, carry_from, trace_parent, cancelled_by"
 )
 EVENT = (
     "e.seq, e.execution_seq, e.type, e.at, x.agent, x.graph_id, x.stream_id, e.node_id, x.id, "

@@ -65,7 +65,8 @@ CREATE TABLE executions (
     error         TEXT,
     error_code    TEXT NOT NULL DEFAULT '',
     waiting       BLOB,
-    cancel_reason TEXT
+    cancel_reason TEXT,
+    cancelled_by  TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX executions_session ON executions (session_id, ordinal);
 CREATE INDEX executions_open ON executions (status, lane, key, background, n, ended_at)

@@ -46,6 +46,8 @@ def submit(tx: Tx, submission: Submission) -> Submitted:
             for before in keys[:at]:
                 _remember(tx, before, known.execution_id)
             return known
+    if submission.refusal is not None:
+        raise submission.refusal
     replaced = submission.replaces
     if submission.admission is None:
         answer = _insert(tx, submission, UNBOUND)
