@@ -124,6 +124,16 @@ def agents_of(host: Host) -> list[Agent]:
     return [agent for _, agent in sorted(host.agents.agents.items())]
 
 
+def troubles_of(host: Host, agent: Agent) -> list[str]:
+    """Return why an agent is degraded: it does not run, or the model service refuses its key. Empty if it is well."""
+    return [why for why in (agent.reason, host.fortunes.of(agent.name).trouble) if why]
+
+
+def condition_of(host: Host, agent: Agent) -> str:
+    """Return how an agent is: `ready`, `degraded` or `loading`."""
+    return "degraded" if troubles_of(host, agent) else str(agent.state)
+
+
 def state_of(host: Host) -> RunState:
     """Return where the daemon is in its life; it drains from the moment somebody asked."""
     if host.state is RunState.RUNNING and host.stop.drain.is_set():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hive_daemon.clock import LOOK_AGAIN_SECONDS, Clock
 from hive_daemon.control.answers import Json
-from hive_daemon.control.host import Host, agents_of, state_of
+from hive_daemon.control.host import Host, agents_of, state_of, troubles_of
 from hive_daemon.control.socket import BoundSocket
 from hive_daemon.errors import StorageError, StorageFull
 from hive_daemon.observability.redaction import redactor
@@ -24,7 +24,9 @@ PROOF_SECONDS = 5.0
 """A store that takes longer than this for one small write cannot be called ready."""
 
 DISPATCHER_TASK = "dispatcher: claim"
-PUBLISHER_TASK = "hub: publisher"
+
+MOST_SILENT_SECONDS = 10.0
+"""An end that nobody is told of for longer than this waits for a mirror that does not answer."""
 
 MOST_TICKS = 3
 """Ticks that may be missed: timers look at the clock every `LOOK_AGAIN_SECONDS` at least."""
@@ -131,9 +133,18 @@ class Vitals:
         alive = {task.get_name() for task in asyncio.all_tasks()}
         return {
             "dispatcher": _running(DISPATCHER_TASK in alive),
-            "events": _running(PUBLISHER_TASK in alive),
+            "events": self._events(),
             "timers": self._timers(),
         }
+
+    def _events(self) -> Check:
+        """Look whether what commits is told of."""
+        silent = self._host.services.hub.silent_seconds
+        if silent > MOST_SILENT_SECONDS:
+            return Check(
+                False, f"an end waits to be told for {silent:.0f} s: its files are not written"
+            )
+        return Check(True, "what commits is told of")
 
     def _timers(self) -> Check:
         """Look whether the clock is looked at."""
@@ -165,7 +176,9 @@ class Vitals:
 
     def _agents(self) -> Check:
         agents = agents_of(self._host)
-        troubled = [f"{agent.name}: {agent.reason}" for agent in agents if agent.reason]
+        troubled = [
+            f"{agent.name}: {why}" for agent in agents for why in troubles_of(self._host, agent)
+        ]
         if troubled:
             return Check(False, "; ".join(" ".join(line.split()) for line in troubled))
         return Check(True, f"{len(agents)} loaded")

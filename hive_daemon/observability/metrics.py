@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +27,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_VALUES = 200
 """How many values a label of a metric may take."""
 OTHER = "other"
+
+M = TypeVar("M", Counter, Histogram)
 
 # When a series began is told by `hive_uptime_seconds`: one more series for each would say nothing.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -71,6 +74,8 @@ class MetricsBook:
         self._bounds = {name: LabelBounds(len(m.labels)) for name, m in self._table.items()}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._counted: dict[tuple[str, tuple[str, ...]], Counter] = {}
+        self._timed: dict[tuple[str, tuple[str, ...]], Histogram] = {}
         for metric in self._table.values():
             self._add(metric)
 
@@ -92,13 +97,32 @@ class MetricsBook:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Count something that happened. Raises KeyError for a name that the table has not."""
-        counter = self._counters[name]
-        (counter.labels(*self._bounds[name](labels)) if labels else counter).inc(by)
+        series = self._counted.get((name, labels))
+        if series is None:
+            series = self._series(self._counters[name], self._counted, name, labels)
+        series.inc(by)
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Take note of how long something took. Raises KeyError for a name that the table has not."""
-        histogram = self._histograms[name]
-        (histogram.labels(*self._bounds[name](labels)) if labels else histogram).observe(seconds)
+        series = self._timed.get((name, labels))
+        if series is None:
+            series = self._series(self._histograms[name], self._timed, name, labels)
+        series.observe(seconds)
+
+    def _series(
+        self,
+        metric: M,
+        known: dict[tuple[str, tuple[str, ...]], M],
+        name: str,
+        labels: tuple[str, ...],
+    ) -> M:
+        """Return what counts for these labels, and remember it: to find it again costs more than to count."""
+        kept = self._bounds[name](labels)
+        series = metric.labels(*kept) if kept else metric
+        # Whatever is counted as `other` may have any name: nothing bounds those but not remembering them.
+        if kept == labels:
+            known[name, labels] = series
+        return series
 
     def text(self, readings: Iterable[Reading]) -> bytes:
         """Return everything in the text format of Prometheus.

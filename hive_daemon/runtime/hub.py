@@ -2,8 +2,9 @@
 
 It is told of every commit in order, hands the steps to the mirror and the events to whoever listens. One task
 publishes: durable events in the order of their numbers, live ones where they belong between them; before the end of an
-execution is published, its readable files are complete; who waits for it is woken after that. Nothing here delays a
-commit, nothing correct depends on a listener, and one that fails is logged and disturbs nobody else.
+execution is published, its readable files are complete, which the mirror is asked for as soon as the end commits; who
+waits for it is woken after that. Nothing here delays a commit, nothing correct depends on a listener, and one that
+fails is logged and disturbs nobody else.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, from_stored
 from hive_daemon.storage.mirror_fold import MirrorMeta
 from hive_daemon.storage.values import Fence, StepCommit, StoredEvent
-from hive_daemon.tasks import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +45,8 @@ class Mirror(Protocol):
     ) -> None:
         """Take note of a commit, without waiting; `step` is None for events that no step caused."""
 
-    def drained(self, session_ids: Sequence[str]) -> Awaitable[None]:
-        """Wait until everything offered for these sessions is written."""
+    def complete(self, session_id: str, then: Callable[[], None]) -> None:
+        """Call `then` once everything offered so far for this session is written; it may be now."""
 
 
 Listener = Callable[[AgentEvent], None]
@@ -64,8 +66,11 @@ class Hub:
         self._mirror = mirror
         self._queued = queued
         self._pending: deque[StoredEvent | AgentEvent] = deque()
-        self._wake = asyncio.Event()
-        self._scope = Scope("hub")
+        self._unwritten: set[int] = set()
+        self._due: asyncio.Handle | None = None
+        self._context = Context()
+        self._is_open = False
+        self._is_telling = False
         self._listeners: dict[int, _Listening] = {}
         self._watchers: dict[str, int] = {}
         self._waiters: dict[str, list[asyncio.Future[bool]]] = {}
@@ -73,6 +78,7 @@ class Hub:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
+        self._moved_at = 0.0
         self.published = 0
 
     # --- told by the store ------------------------------------------------------------------
@@ -88,9 +94,19 @@ class Hub:
                 if event.execution_id:
                     self._mirror.offer(event.execution_id, None, (event,))
         if events:
+            if not self._pending:
+                self._moved_at = asyncio.get_running_loop().time()
+            self._ask_for_files(events)
             self._pending.extend(events)
             self._idle.clear()
-            self._wake.set()
+            self._publish_soon()
+
+    def _ask_for_files(self, events: Sequence[StoredEvent]) -> None:
+        """Ask now for what the end of an execution waits for: many are written while others are published."""
+        for event in events:
+            if event.type in _STOP_KINDS:
+                self._unwritten.add(event.seq)
+                self._mirror.complete(event.session_id, partial(self._written, event.seq))
 
     def queued(self, lane: str) -> None:
         """Pass on that a lane has something to claim."""
@@ -98,30 +114,57 @@ class Hub:
 
     # --- publishing -------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to publish."""
-        self._scope.spawn("publisher", self._publish())
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing was told although something waits to be, on the files of an execution that ended."""
+        return asyncio.get_running_loop().time() - self._moved_at if self._pending else 0.0
 
-    async def _publish(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch = list(self._pending)
-            ended = {
-                event.session_id
-                for event in batch
-                if isinstance(event, StoredEvent) and event.type in _STOP_KINDS
-            }
-            if ended:
-                await self._mirror.drained(tuple(ended))
-            for place, event in enumerate(batch, 1):
-                # It leaves the queue only now: what is shown meanwhile takes its place behind it.
-                self._pending.popleft()
-                self._tell(event)
-                if place % BREATH == 0:
-                    await asyncio.sleep(0)
+    def start(self) -> None:
+        """Begin to publish, in the context of the caller."""
+        self._context = copy_context()
+        self._is_open = True
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        if self._is_open and self._due is None:
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_soon(self._publish, context=self._context)
+
+    def _written(self, seq: int) -> None:
+        """Take note that the files are complete that an event tells the end of, and go on if that was waited for."""
+        self._unwritten.discard(seq)
+        is_waited_for = bool(self._pending) and self._pending[0].seq == seq
+        if is_waited_for and self._is_open and not self._is_telling:
+            self._context.run(self._publish)
+
+    def _publish(self) -> None:
+        """Tell of what waits its turn, as far as the files are complete."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._is_telling = True
+        try:
+            self._tell_most()
+        finally:
+            self._is_telling = False
             if not self._pending:
                 self._idle.set()
+            elif self._is_next_ready():
+                self._publish_soon()
+
+    def _tell_most(self) -> None:
+        for _ in range(BREATH):
+            if not self._is_next_ready():
+                return
+            self._moved_at = asyncio.get_running_loop().time()
+            # It leaves the queue only now: what is shown meanwhile takes its place behind it.
+            self._tell(self._pending.popleft())
+
+    def _is_next_ready(self) -> bool:
+        if not self._pending:
+            return False
+        event = self._pending[0]
+        return isinstance(event, AgentEvent) or event.seq not in self._unwritten
 
     def _tell(self, event: StoredEvent | AgentEvent) -> None:
         if isinstance(event, AgentEvent):
@@ -136,7 +179,7 @@ class Hub:
         """Tell the listeners of a live event, after everything that is durable and not told yet."""
         if self._pending:
             self._pending.append(event)
-            self._wake.set()
+            self._publish_soon()
         else:
             self._show(event)
 
@@ -229,7 +272,9 @@ class Hub:
 
     async def close(self) -> None:
         """Stop publishing."""
-        await self._scope.close()
+        self._is_open = False
+        if self._due is not None:
+            self._due.cancel()
         self._is_closed = True
         self.let_go(tuple(self._waiters))
 

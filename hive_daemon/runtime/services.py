@@ -125,4 +125,5 @@ async def _sweep(services: Services) -> None:
     if swept.requeued:
         logger.info("executions are taken up again", extra={"count": len(swept.requeued)})
     for name in swept.exhausted:
-        logger.error("execution given up after repeated crashes", extra={"execution_id": name})
+        told = {"execution_id": name, "repeat_key": name}
+        logger.error("execution given up after repeated crashes", extra=told)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -63,9 +64,9 @@ class _Desk(Protocol):
 
 
 class _Asked(NamedTuple):
-    """A question that is open, and what answers it if nobody does: a value of the future's own type."""
+    """A question that is open: who is told the answer, and what is told if nobody answers."""
 
-    answer: asyncio.Future[Any]
+    tell: Callable[[Any], None]
     otherwise: Rebuilt | Lag | None
 
 
@@ -117,13 +118,17 @@ class Mirror:
         if self._is_open:
             self._desk.put(offered(execution_id, step, events, self._clock.time()))
 
-    def drained(self, session_ids: Collection[str]) -> asyncio.Future[None]:
-        """Return what is done once everything offered so far for these sessions is on disk, or refused by it.
+    def complete(self, session_id: str, then: Callable[[], None]) -> None:
+        """Call `then` once everything offered so far for this session is on disk, or refused by it.
 
-        Those that lag are waited for while somebody rebuilds what lags, a second at most.
+        One that lags is waited for while somebody rebuilds what lags, a second at most.
         """
+        self._ask(_Asked(lambda _: then(), None), partial(Barrier, (session_id,)))
+
+    def drained(self, session_ids: Collection[str]) -> asyncio.Future[None]:
+        """Return what is done once these sessions are complete; see `complete`."""
         answer: asyncio.Future[None] = self._loop.create_future()
-        self._ask(_Asked(answer, None), lambda token: Barrier(session_ids, token))
+        self._ask(_Asked(partial(_answer, answer), None), partial(Barrier, session_ids))
         return answer
 
     def rebuild(self, record: SessionRecord, *, force: bool = False) -> asyncio.Future[Rebuilt]:
@@ -133,13 +138,14 @@ class Mirror:
         """
         answer: asyncio.Future[Rebuilt] = self._loop.create_future()
         otherwise = Rebuilt.DONE if self.mode is MirrorMode.OFF else Rebuilt.FAILED
-        self._ask(_Asked(answer, otherwise), lambda token: Rebuilding(record, force, token))
+        asked = _Asked(partial(_answer, answer), otherwise)
+        self._ask(asked, partial(Rebuilding, record, force))
         return answer
 
     def lag(self) -> asyncio.Future[Lag]:
         """Return what is to be rebuilt."""
         answer: asyncio.Future[Lag] = self._loop.create_future()
-        self._ask(_Asked(answer, Lag()), LagAsked)
+        self._ask(_Asked(partial(_answer, answer), Lag()), LagAsked)
         return answer
 
     def dismiss(self, execution_ids: Collection[str]) -> None:
@@ -176,33 +182,41 @@ class Mirror:
 
     def _ask(self, asked: _Asked, item: Callable[[int], Item]) -> None:
         if not self._is_open:
-            _answer(asked.answer, asked.otherwise)
+            asked.tell(asked.otherwise)
             return
         token = next(self._tokens)
         self._asked[token] = asked
         self._desk.put(item(token))
 
     def _hear(self, said: Sequence[Said]) -> None:
-        for word in said:
-            match word:
-                case Answer(token, value):
-                    asked = self._asked.pop(token, None)
-                    if asked is not None:
-                        _answer(asked.answer, value)
-                case Behind():
-                    self.behind.set()
-                case Told(record):
-                    logging.getLogger(record["name"]).handle(logging.makeLogRecord(record))
+        """Pass on what was said; whoever is told may raise, and the others are told after that."""
+        left = iter(said)
+        try:
+            for word in left:
+                self._pass_on(word)
+        finally:
+            rest = tuple(left)
+            if rest:
+                self._loop.call_soon(self._hear, rest)
+
+    def _pass_on(self, word: Said) -> None:
+        match word:
+            case Answer(token, value):
+                asked = self._asked.pop(token, None)
+                if asked is not None:
+                    asked.tell(value)
+            case Behind():
+                self.behind.set()
+            case Told(record):
+                logging.getLogger(record["name"]).handle(logging.makeLogRecord(record))
 
     def _ended(self) -> None:
         """Answer what is left. Should whoever writes have died of a fault of its own, executions go on without it."""
         was_open, self._is_open = self._is_open, False
-        asked, self._asked = self._asked, {}
-        for question in asked.values():
-            _answer(question.answer, question.otherwise)
         if was_open and self._has_process:
             logger.error("the process that writes the mirror was lost: another one is started")
             self._scope.spawn("restart", self._restart())
+        self._hear([Answer(token, asked.otherwise) for token, asked in self._asked.items()])
 
     async def _restart(self) -> None:
         """Start again, later each time; what was missed meanwhile is caught up with."""

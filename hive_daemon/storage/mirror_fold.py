@@ -16,7 +16,13 @@ from typing import NamedTuple
 import orjson
 
 from hive_daemon.spending import Spending
-from hive_daemon.storage.chronicle import Chronicle, SessionIdentity, shown_checkpoint
+from hive_daemon.storage.chronicle import (
+    Chronicle,
+    SessionIdentity,
+    ShownEvent,
+    ShownStep,
+    shown_checkpoint,
+)
 from hive_daemon.storage.session_logs import DETAILS, TOOLS, line_of, node_record, tool_record
 from hive_daemon.storage.values import (
     CheckpointRow,
@@ -62,7 +68,7 @@ def begin(identity: SessionIdentity, keep: int) -> Chronicle:
     return Chronicle(identity, deque(maxlen=keep), updated_at=identity.started_at)
 
 
-def fold_step(chronicle: Chronicle, step: StepCommit, at: float) -> None:
+def fold_step(chronicle: Chronicle, step: StepCommit | ShownStep, at: float) -> None:
     """Take in one commit, made at wall second `at`."""
     if step.seq <= chronicle.seq:
         return
@@ -91,7 +97,7 @@ def fold_step(chronicle: Chronicle, step: StepCommit, at: float) -> None:
         _end(chronicle, step.ending, at)
 
 
-def fold_events(chronicle: Chronicle, events: Iterable[StoredEvent]) -> list[Line]:
+def fold_events(chronicle: Chronicle, events: Iterable[StoredEvent | ShownEvent]) -> list[Line]:
     """Take in durable events and return the lines that the logs get for them."""
     lines: list[Line] = []
     for event in events:
@@ -131,7 +137,7 @@ def fold_rows(
     return chronicle, fold_events(chronicle, events)
 
 
-def _fold_node(chronicle: Chronicle, event: StoredEvent) -> Line:
+def _fold_node(chronicle: Chronicle, event: StoredEvent | ShownEvent) -> Line:
     record = node_record(chronicle.identity, event)
     chronicle.nodes.append(event.node_id or "")
     chronicle.told = chronicle.told.plus(Spending.of(record))

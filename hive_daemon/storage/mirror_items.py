@@ -1,6 +1,6 @@
 """What the mirror is told and what it answers: the messages between the event loop and whoever writes the files.
 
-They are plain values, so that they may cross to another process. Of a commit, only what the files show goes along.
+They are plain values, so that they may cross to another process. Of a commit, only what the files show crosses.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hive_daemon.storage.chronicle import ShownEvent, ShownStep
 from hive_daemon.storage.mirror_files import Place
 from hive_daemon.storage.mirror_fold import SHOWN_EVENTS, MirrorMeta, MirrorMode, SessionRecord
 from hive_daemon.storage.mirror_marker import Start
@@ -57,10 +58,10 @@ class Offered(NamedTuple):
     """A commit at wall second `at` with the events from `first` to `last`, 0 without any; `events` are those shown."""
 
     execution_id: str
-    step: StepCommit | None
+    step: StepCommit | ShownStep | None
     first: int
     last: int
-    events: Sequence[StoredEvent]
+    events: Sequence[StoredEvent | ShownEvent]
     at: float
 
 
@@ -113,13 +114,10 @@ Item = Begun | Offered | Barrier | Rebuilding | LagAsked | Dismissed | CaughtUp 
 def offered(
     execution_id: str, step: StepCommit | None, events: Sequence[StoredEvent], at: float
 ) -> Offered:
-    """Return what of a commit the files show: not its records, its state, or what it set off."""
+    """Return what the mirror is told of a commit: of its events, those that the files show."""
     first, last = (events[0].seq, events[-1].seq) if events else (0, 0)
     shown = [event for event in events if event.type in SHOWN_EVENTS]
-    if step is None:
-        return Offered(execution_id, None, first, last, shown, at)
-    slim = StepCommit(step.seq, step.node_id, step.checkpoint, ending=step.ending, steps=step.steps)
-    return Offered(execution_id, slim, first, last, shown, at)
+    return Offered(execution_id, step, first, last, shown, at)
 
 
 # --- what it answers ---------------------------------------------------------------------------

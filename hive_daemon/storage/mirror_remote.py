@@ -16,7 +16,7 @@ from collections.abc import Callable
 from hive_daemon.storage.mirror_desk import Say
 from hive_daemon.storage.mirror_items import Begun, Closed, Item, Offered, Settings
 from hive_daemon.storage.mirror_wire import Frames, frame
-from hive_daemon.tasks import to_thread
+from hive_daemon.tasks import Scope, to_thread
 
 MOST_UNSENT = 64 * 1024 * 1024
 """Bytes that may wait for the process."""
@@ -24,46 +24,52 @@ MOST_UNSENT = 64 * 1024 * 1024
 PROGRAM = "hive_daemon.storage.mirror_process"
 """The module that is run."""
 
-FLUSH_SECONDS = 0.005
-"""How long a commit waits for others: each message wakes the process."""
+FLUSH_SECONDS = 0.02
+"""How long a commit waits for others, unless somebody waits for an answer: each message wakes the process."""
 
 CLOSE_SECONDS = 30.0
 """How long the process may take to write what is owed at the end."""
 
 _BUFFER = 1024 * 1024
-_MOST_AT_ONCE = 64 * 1024
 
 
-class RemoteDesk:
+class RemoteDesk(asyncio.Protocol):
     """Runs a desk in a process. `hear` and `ended` are called on the running event loop. Raises OSError."""
 
     def __init__(self, settings: Settings, hear: Say, ended: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._hear = hear
         self._ended = ended
-        self._items: list[Item] = []
-        self._flushing: asyncio.TimerHandle | None = None
-        self._unsent = bytearray()
+        self._items: list[Item | Settings] = [settings]
+        self._flushing: asyncio.Handle | None = None
+        self._is_prompt = False
+        self._transport: asyncio.Transport | None = None
         self._frames = Frames()
         self._is_over = False
-        self._line, theirs = socket.socketpair()
+        self._scope = Scope("mirror desk")
+        line, theirs = socket.socketpair()
         with theirs:
-            self._line.setblocking(False)
-            self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
             )
-        self._loop.add_reader(self._line, self._read)
-        self._send(frame([settings]))
+        self._scope.spawn("line", self._open(line))
 
     def put(self, item: Item) -> None:
-        """Give the desk an item. Commits wait a moment for others, and go with whatever waits for an answer."""
+        """Give the desk an item. Commits wait a moment for others, and go with whatever waits for an answer.
+
+        The first of these goes at once, those that follow in the same turn of the event loop go together.
+        """
         self._items.append(item)
+        if self._is_prompt:
+            return
         if not isinstance(item, Begun | Offered):
             self._flush()
+            self._is_prompt = True
+            self._flushing = self._loop.call_soon(self._flush)
         elif self._flushing is None:
             self._flushing = self._loop.call_later(FLUSH_SECONDS, self._flush)
 
@@ -75,61 +81,45 @@ class RemoteDesk:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._end()
+        await self._scope.close()
 
-    # --- on the loop ------------------------------------------------------------------------
+    # --- the line ---------------------------------------------------------------------------
+
+    async def _open(self, line: socket.socket) -> None:
+        """Take the line into use. Through a transport: a plain `send` would give the interpreter to another thread."""
+        try:
+            transport, _ = await self._loop.create_unix_connection(lambda: self, sock=line)
+        except OSError:
+            line.close()
+            self._end()
+            return
+        # Nothing is held back until the end of the turn of the event loop.
+        transport.set_write_buffer_limits(high=0)
+        self._transport = transport
+        if self._is_over:
+            transport.abort()
+        else:
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what the process says."""
+        self._hear(self._frames.take(data))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Go on without the process."""
+        self._end()
 
     def _flush(self) -> None:
-        items, self._items = self._items, []
+        """Send what is there, as soon as there is a line."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        if self._is_over:
+        self._is_prompt = False
+        if self._transport is None or self._is_over or not self._items:
             return
-        content = frame(items)
-        if self._unsent:
-            self._keep(content)
-        else:
-            self._send(content)
-
-    def _send(self, content: bytes) -> None:
-        try:
-            sent = self._line.send(content)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._end()
-            return
-        if sent < len(content):
-            self._loop.add_writer(self._line, self._write)
-            self._keep(content[sent:])
-
-    def _keep(self, content: bytes) -> None:
-        self._unsent += content
-        if len(self._unsent) > MOST_UNSENT:
-            self._end()
-
-    def _write(self) -> None:
-        try:
-            sent = self._line.send(memoryview(self._unsent)[:_BUFFER])
-        except BlockingIOError:
-            return
-        except OSError:
-            self._end()
-            return
-        del self._unsent[:sent]
-        if not self._unsent:
-            self._loop.remove_writer(self._line)
-
-    def _read(self) -> None:
-        try:
-            arrived = self._line.recv(_MOST_AT_ONCE)
-        except BlockingIOError:
-            return
-        except OSError:
-            arrived = b""
-        if arrived:
-            self._hear(self._frames.take(arrived))
-        else:
+        items, self._items = self._items, []
+        self._transport.write(frame(items))
+        if self._transport.get_write_buffer_size() > MOST_UNSENT:
             self._end()
 
     def _end(self) -> None:
@@ -137,11 +127,10 @@ class RemoteDesk:
         if self._is_over:
             return
         self._is_over = True
-        self._flush()
-        self._unsent.clear()
-        self._loop.remove_reader(self._line)
-        self._loop.remove_writer(self._line)
-        self._line.close()
+        if self._flushing is not None:
+            self._flushing.cancel()
+        if self._transport is not None:
+            self._transport.abort()
         self._process.kill()
         self._process.wait()
         self._ended()

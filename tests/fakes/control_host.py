@@ -226,6 +226,7 @@ async def open_host(
     directory: Path,
     *,
     mirror: MirrorMode = MirrorMode.OFF,
+    mirror_process: bool = False,
     clock: Clock = SYSTEM_CLOCK,
     **control: Any,
 ) -> AsyncIterator[Host]:
@@ -235,7 +236,9 @@ async def open_host(
         socket=directory / SOCKET_NAME,
         control={"allow_uids": (), "allow_gids": (), **control},
     )
-    settings = ServiceSettings(state_dir=config.state_dir, mirror=mirror)
+    settings = ServiceSettings(
+        state_dir=config.state_dir, mirror=mirror, mirror_process=mirror_process
+    )
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings, clock))
         await take_over(services)

@@ -545,6 +545,21 @@ async def test_a_forgotten_session_is_removed(world: World) -> None:
     assert not world.session(NAME).exists()
 
 
+async def test_one_who_fails_at_an_answer_keeps_nobody_else_waiting(world: World) -> None:
+    failed: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
+    error = RuntimeError("of whoever asked")
+
+    def fail() -> None:
+        raise error
+
+    for _ in range(20):
+        world.mirror.complete(NAME, fail)
+    await world.drained(NAME)
+    assert failed == [error] * 20
+
+
 async def test_a_fault_in_its_thread_leaves_nobody_waiting(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
