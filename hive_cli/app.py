@@ -87,8 +87,10 @@ def hive(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; `hive --version` is `hive version`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        arguments[0] = "version"
     _open_streams()
     try:
         code = _run(arguments)

@@ -60,11 +60,11 @@ def _load(source: str, option: str) -> Json:
         raise usage(f"{option} {name}: is not JSON: {error}", _SHAPE) from error
     if not isinstance(document, dict):
         kind = _KINDS.get(type(document), "a number")
-        raise usage(f"{option} {name}: holds {kind}, an input is a JSON object", _SHAPE)
+        raise usage(f"{option} {name}: holds {kind}, not a JSON object", _SHAPE)
     return document
 
 
-_SHAPE = 'an input looks like {"topic": "disk full", "count": 3}'
+_SHAPE = 'write an object such as {"topic": "disk full", "count": 3}'
 _KINDS = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 

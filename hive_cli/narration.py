@@ -8,6 +8,7 @@ from hive_cli.durations import time_of_day
 from hive_cli.render import Json, escape, is_coloured, one_line, painted
 
 DELTAS = frozenset({"llm_text_delta", "client_output_delta"})
+BROKE_OFF = "(that broke off, it begins anew)"
 _UNSAID = frozenset({"snapshot"})
 _TYPE_WIDTH = 24
 _COLOURS = {
@@ -22,24 +23,53 @@ _COLOURS = {
 }
 
 
+Writer = tuple[object, object]
+"""Whose text it is: an execution, and a node of it."""
+
+
 class Narrator:
     """Tells events to a person, one line each.
 
-    `names_origin` puts the entry point before the node, for events of many executions.
+    The text of one answer runs on, without a hole where pieces of it were lost on the way; another answer, or the same
+    one anew, begins on a line of its own. `names_origin` puts the entry point before the node, for events of many
+    executions.
     """
 
     def __init__(self, stream: TextIO, *, names_origin: bool = False) -> None:
         self._stream = stream
         self._names_origin = names_origin
         self._is_mid_line = False
+        self._writing: Writer | None = None
+        self._shown: dict[Writer, int] = {}
+        """How many characters of a node's present answer stand on the screen."""
 
     def tell(self, event: Json) -> None:
         """Write one event."""
+        writer = event.get("execution_id"), event.get("node_id")
         if event.get("type") in DELTAS:
-            self._run_on(str((event.get("data") or {}).get("content", "")))
+            self._text(writer, event.get("data") or {})
         else:
+            if event.get("seq") is not None:
+                self._shown.pop(writer, None)
             self._line(event)
         self._stream.flush()
+
+    def _text(self, writer: Writer, said: Json) -> None:
+        content = str(said.get("content") or "")
+        told = self._shown.get(writer, 0)
+        # Without all that came before it, a piece continues what was told.
+        whole = str(said["snapshot"]) if "snapshot" in said else None
+        before = told if whole is None else len(whole) - len(content)
+        is_first = before == 0 and whole is not None
+        if writer != self._writing or is_first:
+            self.close()
+        self._writing = writer
+        if said.get("is_reset"):
+            self._run_on(f"{BROKE_OFF}\n")
+        # Who comes amid an answer hears it from there on; what was shown and is not whole is made whole.
+        shown = min(self._shown.get(writer, before), before)
+        self._shown[writer] = before + len(content)
+        self._run_on(content if whole is None else whole[shown:])
 
     def close(self) -> None:
         """End a line that text left open."""

@@ -90,7 +90,7 @@ def show_timer(shown: Json) -> None:
             ("executions", f"{shown.get('running')} running, {shown.get('queued')} queued"),
         ]
     )
-    write("\nnext")
+    write("\nnext, as if it were not paused" if timer.get("paused") else "\nnext")
     show_fires(shown.get("next") or [])
     write("\nhistory")
     show_history(shown.get("history") or [])

@@ -40,16 +40,21 @@ class Spending:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Spending:
         """Read it from what was kept; tokens whose cost was not kept have an unknown one."""
-        tokens = {name: int(kept.get(name) or 0) for name in _TOKENS}
+        taken, cached, given, reasoning = (int(kept.get(name) or 0) for name in _TOKENS)
         cost = kept.get("cost_usd")
-        if cost is None and "cost_usd" not in kept and not any(tokens.values()):
+        if cost is None and "cost_usd" not in kept and not (taken or cached or given or reasoning):
             cost = 0.0
-        return cls(**tokens, cost_usd=cost)
+        return cls(taken, cached, given, reasoning, cost)
 
     def plus(self, other: Spending) -> Spending:
         """Return the sum."""
-        tokens = {name: getattr(self, name) + getattr(other, name) for name in _TOKENS}
-        return Spending(**tokens, cost_usd=sum_costs(self.cost_usd, other.cost_usd))
+        return Spending(
+            self.input_tokens + other.input_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            sum_costs(self.cost_usd, other.cost_usd),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values, as the control API shows them."""

@@ -40,7 +40,6 @@ def status(hive: Hive) -> None:
 
 
 def _rows(standing: Json) -> list[list[Cell]]:
-    state = str(standing.get("state"))
     until = standing.get("until")
     return [
         [
@@ -50,10 +49,19 @@ def _rows(standing: Json) -> list[list[Cell]]:
             _figure(measure, limit),
             _figure(measure, standing["remaining"].get(measure)),
             absolute(until) if until else "-",
-            (state, _COLOURS.get(state, "")),
+            _state(standing, measure),
         ]
         for measure, limit in standing["limits"].items()
     ]
+
+
+def _state(standing: Json, measure: str) -> Cell:
+    """Say how a limit stands; of a budget that has several, another one may be spent."""
+    state = str(standing.get("state"))
+    limit, used = standing["limits"][measure], standing["used"].get(measure) or 0
+    if len(standing["limits"]) > 1 and used < limit:
+        state = "warning" if used >= standing.get("warn_at", 1) * limit else "ok"
+    return state, _COLOURS.get(state, "")
 
 
 def _tell_unknown(standing: Json) -> None:
@@ -70,7 +78,10 @@ def _tell_unknown(standing: Json) -> None:
 def _figure(measure: str, value: object) -> str:
     if not isinstance(value, int | float):
         return "?"
-    return f"${value:.4f}" if measure == "usd" else f"{value:,.0f} {measure.replace('_', ' ')}"
+    if measure == "usd":
+        return f"${value:.4f}"
+    unit = measure.replace("_", " ")
+    return f"{value:,.0f} {unit.removesuffix('s') if value == 1 else unit}"
 
 
 @command(app, "forecast")
@@ -89,14 +100,21 @@ def forecast(
         ("TIMER", "FIRES", "SEEN", "USUAL EACH", "HIGH EACH", "USUAL", "HIGH"),
         [_timer_row(timer) for timer in answer.get("timers") or ()],
     )
-    total = answer.get("total") or {}
-    usual, high = (_figure("usd", total.get(key)) for key in ("usd_usual", "usd_high"))
+    timers = answer.get("timers") or []
+    usual, high = (_together(timers, key) for key in ("usd_usual", "usd_high"))
     write(f"\nTogether {usual} if all goes as usual, {high} if every execution is a dear one.")
+    unknown = [str(timer.get("timer")) for timer in timers if timer.get("usd_usual") is None]
+    if unknown:
+        note(f"what these cost is not known yet, they are left out: {', '.join(unknown)}")
     for budget in answer.get("budgets") or ():
         day, early = budget.get("exceeded_on_usual"), budget.get("exceeded_on_high")
         if day or early:
             end = f"on {day}" if day else f"not as usual, but on {early} if executions are dear"
             write(f"{budget.get('id')} ({_figure('usd', budget.get('usd'))}): reached {end}")
+
+
+def _together(timers: list[Json], key: str) -> str:
+    return _figure("usd", sum(timer.get(key) or 0.0 for timer in timers))
 
 
 def _timer_row(timer: Json) -> list[Cell]:

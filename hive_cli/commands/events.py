@@ -66,9 +66,10 @@ def events(
     query: dict[str, str | list[str]] = {"live": "false", **chosen(wanted)}
     after, last = window.start()
     if since:
-        if window.from_seq or window.last:
-            raise usage("--since excludes -n and --from-seq", "say where to begin once")
-        query["since"], last = moment_of(since), None
+        if window.from_seq:
+            raise usage("--since and --from-seq exclude each other", "say where to begin once")
+        query["since"] = moment_of(since)
+        last = last if window.last else None
     source = Source(
         Route.EVENTS.path(), Until.NEVER if follow else Until.CAUGHT_UP, query, after, last
     )

@@ -12,7 +12,7 @@ from hive_cli.durations import parse_duration, pause
 from hive_cli.failures import usage
 from hive_cli.grammar import Hive, command, single
 from hive_cli.options import whole_number
-from hive_cli.process_tables import dollars, show_top
+from hive_cli.process_tables import show_top
 from hive_cli.render import Json, write, write_line
 from hive_daemon.control.wire import Route
 
@@ -64,5 +64,5 @@ def _summary(lines: list[Json]) -> str:
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in by_status.items())
     rates = sum(line.get("tokens_per_second") or 0 for line in lines)
     costs = [line.get("cost_usd") for line in lines]
-    cost = None if None in costs else sum(cost or 0 for cost in costs)
-    return f"{counts or 'nothing runs'}; {rates:.1f} tokens/s; {dollars(cost)} so far"
+    cost = "?" if None in costs else f"${sum(cost or 0 for cost in costs):.4f}"
+    return f"{counts or 'nothing runs'}; {rates:.1f} tokens/s; {cost} so far"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hive_daemon.config.kinds import ApiBase, Secret, Section
 from hive_daemon.config.webhook_keys import Duration
@@ -25,11 +25,12 @@ class AlertWebhookConfig(Section):
     url: ApiBase
     secret: Secret | None = None
 
-    @model_validator(mode="after")
-    def _check_secret(self) -> AlertWebhookConfig:
-        if self.secret is not None:
-            key_of(Verify.STANDARD, self.secret.get_secret_value())
-        return self
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, secret: Secret | None) -> Secret | None:
+        if secret is not None:
+            key_of(Verify.STANDARD, secret.get_secret_value())
+        return secret
 
 
 class AlertConfig(Section):

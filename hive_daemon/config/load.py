@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hive_daemon.config import references
+from hive_daemon.config.advice import advice
 from hive_daemon.config.checks import cross_check
 from hive_daemon.config.document import MAX_BYTES, Document, parse, parse_value
 from hive_daemon.config.draft import FILE, FLAG, Draft, Setting, draft_of_file, empty_keys
@@ -50,7 +51,12 @@ def load_config(sources: ConfigSources) -> LoadedConfig:
         raise ConfigError(
             sentences, hint="docs/config.md describes every key", source=str(path or "")
         )
-    warnings = (*search_warnings, *environment.warnings, *_file_warnings(path, document, draft))
+    warnings = (
+        *search_warnings,
+        *environment.warnings,
+        *_file_warnings(path, document, draft),
+        *advice(config, draft, sources.environ),
+    )
     places = {dotted(written): draft.place(written) for written in draft.origins}
     provenance = _provenance(config, draft)
     return LoadedConfig(config, path, warnings, provenance, settled.references, places)
@@ -169,7 +175,7 @@ def _file_warnings(path: Path | None, document: Document, draft: Draft) -> Itera
     secrets = [at for at, value in leaves(draft.tree) if _is_literal_secret(at, value, draft)]
     for at in secrets:
         yield (
-            f"{dotted(at)}: the secret stands in the file in clear, "
+            f"{dotted(at)} stands in the file in clear, "
             f"write ${{env:NAME}} or ${{file:PATH}} instead{draft.place(at)}"
         )
     if secrets and is_world_readable(path):

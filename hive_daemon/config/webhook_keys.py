@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hive_daemon.errors import ConfigError
 from hive_daemon.runtime.webhook_filters import read_filter
@@ -34,6 +34,12 @@ def _through(read: Callable[[Any], object], value: Any) -> Any:
     return value
 
 
+def _with_unit(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"has no unit, write for example {value}s or {value}m")
+    return value
+
+
 def _check_path(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must begin with '/', for example /webhooks/github")
@@ -55,7 +61,9 @@ def check_route(written: dict[str, Any]) -> None:
 
 Path = Annotated[str, AfterValidator(_check_path)]
 Scheme = Annotated[str, AfterValidator(partial(_through, read_verify))]
-Duration = Annotated[str, AfterValidator(partial(_through, read_duration))]
+Duration = Annotated[
+    str, BeforeValidator(_with_unit), AfterValidator(partial(_through, read_duration))
+]
 Size = Annotated[str | int, AfterValidator(partial(_through, read_size))]
 RequestRate = Annotated[str, AfterValidator(partial(_through, Rate.read))]
 Network = Annotated[str, AfterValidator(partial(_through, read_network))]

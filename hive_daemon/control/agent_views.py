@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hive_daemon.control.answers import Json
-from hive_daemon.control.host import Agent
+from hive_daemon.control.host import Agent, Host, condition_of, troubles_of
 from hive_daemon.control.places import Place
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.webhook_route import WebhookRoute, route_of
 
 
-def agent_view(agent: Agent, own: Sequence[Place]) -> Json:
+def agent_view(host: Host, agent: Agent, own: Sequence[Place]) -> Json:
     """Return an agent; `own` are its entry points."""
+    reason = "; ".join(troubles_of(host, agent))
     return {
         "name": agent.name,
         "path": str(agent.path),
-        "state": str(agent.state),
-        "reason": redactor().redact_text(agent.reason) if agent.reason else None,
+        "state": condition_of(host, agent),
+        "reason": redactor().redact_text(reason) if reason else None,
         "graph_id": agent.runtime.graph_id if agent.runtime is not None else None,
         "entry_points": len(own),
         "entry_point_ids": [place.address for place in own],

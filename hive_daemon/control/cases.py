@@ -21,14 +21,20 @@ from hive_daemon.insight.happenings import TELLING
 from hive_daemon.insight.incidents import tell_incident
 from hive_daemon.insight.moments import read_moment
 from hive_daemon.insight.story import Daemon, Link, Story, moment
-from hive_daemon.insight.timers import TimerEvidence, row_at, tell_instant, tell_timer
+from hive_daemon.insight.timers import (
+    TimerEvidence,
+    is_paused,
+    row_at,
+    tell_instant,
+    tell_timer,
+)
 from hive_daemon.insight.triggers import DeliveryEvidence, tell_delivery, tell_event
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.runtime.lifecycle import RunState
 from hive_daemon.runtime.triggers.zones import read_zone
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.admission import Explained
-from hive_daemon.storage.timer_values import Occurrence, Span, TimerRow
+from hive_daemon.storage.timer_values import EVERYTHING, Occurrence, Span, TimerOutcome, TimerRow
 from hive_daemon.storage.values import EventFilter, ExecutionFilter, ExecutionRow, StoredEvent
 from hive_daemon.storage.webhook_deliveries import DeliveryFilter, DeliveryRow
 
@@ -37,6 +43,11 @@ _MOST_EVENTS = 500
 _SHOWN_INSTANTS = 10
 _BEFORE_SECONDS = 3_600.0
 """How long before its execution a delivery may have come."""
+
+_OF_ITS_OWN = Span(
+    outcomes=tuple(each for each in TimerOutcome if each is not TimerOutcome.SKIPPED_PAUSED)
+)
+"""What became of the instants of a timer while nobody had paused it."""
 
 _STATES = {
     RunState.RUNNING: Daemon.RUNNING,
@@ -209,7 +220,8 @@ async def _timer(control: Control, row: TimerRow, at: str) -> Story:
     known = (await clockworks(control.host)).get(row.timer_id)
     zone = known.zone if known is not None else read_zone(control.host.loaded.config.timezone)
     wanted = read_moment(at, control.now(), zone) if at else None
-    rows = await _instants(control, row.timer_id, wanted)
+    is_held = is_paused(row, control.now())
+    rows = await _instants(control, row.timer_id, wanted, _OF_ITS_OWN if is_held else EVERYTHING)
     looked_at = rows[0] if wanted is None and rows else row_at(rows, wanted or 0.0)
     evidence = TimerEvidence(
         row.timer_id,
@@ -223,17 +235,19 @@ async def _timer(control: Control, row: TimerRow, at: str) -> Story:
         schedule=schedule_text(known.schedule) if known is not None else "",
         next_at=_next_of(known, row),
         is_due=_was_due(known, wanted),
-        followed=await _followed(control, looked_at) if wanted is not None else None,
+        followed=await _followed(control, looked_at) if wanted or is_held else None,
         blocker=await _blocker(control, row, looked_at),
     )
     return tell_timer(evidence) if wanted is None else tell_instant(evidence, wanted)
 
 
-async def _instants(control: Control, timer_id: str, at: float | None) -> tuple[Occurrence, ...]:
-    """Return the newest instants of a timer, or those around a time, newest first."""
+async def _instants(
+    control: Control, timer_id: str, at: float | None, span: Span
+) -> tuple[Occurrence, ...]:
+    """Return the newest instants of a timer within a span, or those around a time; newest first."""
     ledger = control.store.timers
     if at is None:
-        return tuple(await ledger.occurrences(timer_id, _SHOWN_INSTANTS))
+        return tuple(await ledger.occurrences(timer_id, _SHOWN_INSTANTS, span))
     before = await ledger.occurrences(timer_id, 2, Span(before=at))
     after = await ledger.occurrences(timer_id, 500, Span(since=at))
     return (*after[-2:], *before)

@@ -194,7 +194,8 @@ def _check(wish: Wish, latest: ExecutionRow) -> None:
     elif status not in RESUMABLE | RETRYABLE:
         raise _nothing_to_resume(latest)
     elif wish.retries_failed and status not in _FAILED:
-        raise IllegalMove(f"{name} is {status}: nothing failed", hint="resume it as it is")
+        hint = f"go on with it by `hive sessions resume {latest.session_id}`"
+        raise IllegalMove(f"{name} is {status}: nothing failed", hint=hint)
 
 
 def _nothing_to_resume(latest: ExecutionRow) -> IllegalMove:

@@ -1,7 +1,8 @@
 """What happens, for those who watch: every event of the hub, encoded at most once, in bounded boxes.
 
 Laws: nothing here waits for a reader; a box never holds more than its bounds; a durable event that finds no room is not
-lost, its box is merely behind, and the store has it; a live event that finds no room is gone, and counted.
+lost, its box is merely behind, and the store has it; a live event that finds no room is gone, and counted; of a text
+that is being written a box is given each piece once, and the whole so far only with its first piece and after a gap.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import orjson
 
 from hive_daemon.clock import iso_z
+from hive_daemon.control.running_text import RunningText, RunningTexts, without_snapshot
 from hive_daemon.control.selection import Selection
 from hive_daemon.observability.strict_json import json_shape, strict_json
 from hive_daemon.runtime.events import ENDINGS, AgentEvent, EventType, chain_of, status_told
@@ -52,13 +54,14 @@ class Box:
     """What a watcher has not fetched yet.
 
     `told` is the last durable event that was published, wanted or not. Once `is_behind`, the box takes nothing until
-    `clear`: what it missed is in the store.
+    `clear`: what it missed is in the store. `stretch` counts how often what it held was forgotten unread.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.told = 0
         self.is_behind = False
+        self.stretch = 0
         self._lines: deque[Line] = deque()
         self._size = 0
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,18 +93,18 @@ class Box:
     def take(self) -> list[Line]:
         """Fetch everything."""
         lines = list(self._lines)
-        self.clear_lines()
+        self._empty()
         return lines
-
-    def clear_lines(self) -> None:
-        """Forget what was not fetched."""
-        self._lines.clear()
-        self._size = 0
 
     def clear(self) -> None:
         """Begin anew: empty, and not behind."""
-        self.clear_lines()
+        self._empty()
         self.is_behind = False
+        self.stretch += 1
+
+    def _empty(self) -> None:
+        self._lines.clear()
+        self._size = 0
 
 
 class Feed:
@@ -111,6 +114,7 @@ class Feed:
         self._hub = hub
         self._boxes: dict[Box, None] = {}
         self._token = 0
+        self._texts = RunningTexts()
         self.dropped = 0
         self.ended: Counter[ExecutionStatus] = Counter()
         """Executions that have ended since the feed was opened."""
@@ -147,6 +151,10 @@ class Feed:
             self.spending = self.spending.plus(Spending.of(event.data))
         if event.type in ENDINGS:
             self.ended[status_told(event)] += 1
+        text = self._texts.text_of(event)
+        if text is not None:
+            self._tell_text(event, text)
+            return
         line: Line | None = None
         for box in self._boxes:
             if event.seq is not None:
@@ -155,6 +163,23 @@ class Feed:
                 continue
             line = line or line_of(event)
             if not box.put(line):
+                self.dropped += 1
+
+    def _tell_text(self, event: AgentEvent, text: RunningText) -> None:
+        """Give a piece of a text to each box, with what came before it only to those that were not given that."""
+        whole: Line | None = None
+        piece: Line | None = None
+        for box in self._boxes:
+            if not box.wanted.takes(event):
+                continue
+            if text.readers.get(box) == box.stretch:
+                line = piece = piece or line_of(without_snapshot(event))
+            else:
+                line = whole = whole or line_of(event)
+            if box.put(line):
+                text.readers[box] = box.stretch
+            else:
+                text.readers.pop(box, None)
                 self.dropped += 1
 
 

@@ -9,10 +9,11 @@ import orjson
 from hive_daemon.control.answers import Json
 from hive_daemon.control.cases import daemon_of, events_of, explained_of, trouble_of
 from hive_daemon.control.context import Control
+from hive_daemon.control.host import at_work
 from hive_daemon.control.views import Walked, address_of, current_node, waiting_view
 from hive_daemon.control.walked import all_walked_by
 from hive_daemon.insight.listing import Match, Order, chosen, rate
-from hive_daemon.insight.story import Cause, Daemon
+from hive_daemon.insight.story import Cause, Daemon, span
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import MAX_PAGE, ExecutionFilter, ExecutionRow
@@ -122,5 +123,18 @@ async def _waits(
     if waiting is not None:
         return str(waiting["kind"]), str(waiting["question"]) or row.error
     if row.status is ExecutionStatus.RUNNING:
-        return None, f"cancelled: {row.cancel_reason}" if row.cancel_reason is not None else None
+        if row.cancel_reason is not None:
+            return None, f"cancelled: {row.cancel_reason}"
+        return _silence(control, row)
     return None, row.error
+
+
+def _silence(control: Control, row: ExecutionRow) -> tuple[str | None, str | None]:
+    """Return the longest silence of the nodes of what runs, of those that were told of."""
+    execution = at_work(control.host, row)
+    silent = [pulse for pulse in execution.pulses if pulse.is_told] if execution is not None else []
+    if not silent:
+        return None, None
+    longest = max(silent, key=lambda pulse: pulse.quiet_seconds)
+    told = f"no sign of life for {span(longest.quiet_seconds)}, at node {longest.node_id}"
+    return Cause.STALLED.value, told

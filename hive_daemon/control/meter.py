@@ -65,7 +65,8 @@ class Meter:
         if event.type is EventType.EXECUTION_RESURRECTED:
             self._book.count("hive_resurrections_total", event.agent or "", event.stream_id)
         if event.execution_id and len(self._began) < _REMEMBERED:
-            self._began[event.execution_id] = event.timestamp.timestamp()
+            # What goes on by itself has not stopped: it is timed from its start, where that was seen.
+            self._began.setdefault(event.execution_id, event.timestamp.timestamp())
 
     def _stopped(self, event: AgentEvent) -> None:
         place = (event.agent or "", event.stream_id)
@@ -83,7 +84,7 @@ def _node(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
 def _retry(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
     model = data.get("model")
     if model:
-        book.count("hive_model_retries_total", agent, str(model))
+        book.count("hive_model_retries_total", agent, _short(model))
     else:
         book.count("hive_node_retries_total", agent)
 
@@ -93,7 +94,7 @@ def _suppressed(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
 
 
 def _model_call(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
-    model = str(data.get("model") or "")
+    model = _short(data.get("model"))
     book.count("hive_model_calls_total", agent, model, str(data.get("stop_reason") or ""))
     book.observe("hive_model_call_seconds", float(data.get("latency_seconds") or 0.0), agent, model)
     for kind, key in _TOKENS.items():
@@ -105,7 +106,17 @@ def _model_call(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
         book.count("hive_model_cost_usd_total", agent, model, by=float(cost))
     asked = data.get("in_place_of")
     if asked:
-        book.count("hive_model_fallbacks_total", agent, str(asked))
+        book.count("hive_model_fallbacks_total", agent, _short(asked))
+
+
+def _failed_call(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
+    failure = str(data.get("failure") or "failed")
+    book.count("hive_model_calls_total", agent, _short(data.get("model")), failure)
+
+
+def _short(model: object) -> str:
+    """Return the name of a model without its service: what answered is named so, and what failed is to agree."""
+    return str(model or "").rpartition("/")[2]
 
 
 def _tool_call(book: MetricsBook, agent: str, data: Mapping[str, Any]) -> None:
@@ -119,5 +130,6 @@ _COUNTED: Mapping[EventType, Callable[[MetricsBook, str, Mapping[str, Any]], Non
     EventType.NODE_RETRY: _retry,
     EventType.TRIGGER_SUPPRESSED: _suppressed,
     EventType.LLM_TURN_COMPLETE: _model_call,
+    EventType.LLM_CALL_FAILED: _failed_call,
     EventType.TOOL_CALL_COMPLETED: _tool_call,
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hive_daemon import __version__
 from hive_daemon.control.budget_views import left_of, shared_standings
 from hive_daemon.control.context import Control
-from hive_daemon.control.host import agents_of, state_of
+from hive_daemon.control.host import agents_of, condition_of, state_of
 from hive_daemon.control.places import places
 from hive_daemon.control.process import children, open_descriptors, resident_bytes
 from hive_daemon.control.timer_views import live_timer, timer_places
@@ -57,13 +57,21 @@ def _slots(control: Control) -> Iterator[Reading]:
 
 
 async def _queues(control: Control) -> list[Reading]:
-    now, found = control.now(), []
+    # An empty queue is told of, too: a series that comes and goes cannot be watched.
+    empty = {(place.agent.name, place.stream_id): (0, 0.0) for place in places(control.host)}
+    known = {}
     for depth in await control.store.queue.depths():
         agent, _, stream_id = depth.lane.partition("/")
-        oldest = 0.0 if depth.oldest_at is None else max(now - depth.oldest_at, 0.0)
-        found.append(Reading("hive_queue_depth", depth.count, (agent, stream_id)))
-        found.append(Reading("hive_queue_oldest_seconds", oldest, (agent, stream_id)))
-    return found
+        age = 0.0 if depth.oldest_at is None else max(control.now() - depth.oldest_at, 0.0)
+        known[agent, stream_id] = (depth.count, age)
+    return [
+        reading
+        for where, (count, age) in {**empty, **known}.items()
+        for reading in (
+            Reading("hive_queue_depth", count, where),
+            Reading("hive_queue_oldest_seconds", age, where),
+        )
+    ]
 
 
 async def _timers(control: Control) -> list[Reading]:
@@ -133,7 +141,7 @@ def _process(control: Control) -> Iterator[Reading]:
     yield Reading("hive_open_descriptors", open_descriptors())
     yield Reading("hive_children", len(children()))
     yield Reading("hive_uptime_seconds", max(control.now() - host.started_at, 0.0))
-    states = Counter(str(agent.state) for agent in agents_of(host))
+    states = Counter(condition_of(host, agent) for agent in agents_of(host))
     for state in _STATES:
         yield Reading("hive_agents", states[state], (state,))
     yield Reading("hive_ready", float(state_of(host) is RunState.RUNNING))

@@ -82,7 +82,7 @@ async def find(control: Control, text: str) -> Named:
     if text == LATEST or text[:1].isdigit() or text.startswith("session_"):
         return await _numbered(control, text)
     if is_address(text):
-        return await _timer(control, text)
+        return await _bare_timer(control, text)
     raise InvalidInput(
         f"{shown(text)} is no id",
         hint="give an execution, a session, a timer, a delivery, an event's number, an approval or a checkpoint",
@@ -132,6 +132,17 @@ async def _timer(control: Control, text: str) -> Named:
             f"no timer is called {shown(text)}", hint="see `hive timers list` and `hive ps -a`"
         )
     return Named(Kind.TIMER, found[0].timer_id, found[0])
+
+
+async def _bare_timer(control: Control, text: str) -> Named:
+    """Return a timer that is named as anything could be."""
+    try:
+        return await _timer(control, text)
+    except TimerNotFound:
+        raise TimerNotFound(
+            f"nothing is called {shown(text)}: no timer, and no id begins so",
+            hint="see `hive ps -a` and `hive timers list`",
+        ) from None
 
 
 async def _event(control: Control, text: str) -> Named:

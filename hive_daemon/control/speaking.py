@@ -76,7 +76,11 @@ async def find_listener(store: Store, said: Said) -> Listener:
         return wanted[0] if wanted else await _at_work(store, said, waiting)
     nodes = list(dict.fromkeys(one.node_id for one in waiting))
     if len(nodes) > 1:
-        raise Ambiguous(f"{len(nodes)} nodes wait", nodes, hint="say which one in node_id")
+        raise Ambiguous(
+            f"{len(nodes)} nodes wait",
+            nodes,
+            hint="say which one: --node NODE, node_id in the control API",
+        )
     return waiting[0] if waiting else await _at_work(store, said, waiting)
 
 
@@ -91,10 +95,14 @@ async def _at_work(store: Store, said: Said, waiting: list[Listener]) -> Listene
         raise Conflict(
             f"the node {shown(said.node_id)} does not wait for anything", hint=f"{nodes} does"
         )
-    raise Conflict(
-        f"nothing of {said.session_id} waits for input or runs",
-        hint=f"go on with it by `hive sessions resume {said.session_id}`",
+    name = said.session_id
+    latest = ExecutionFilter(session_id=name, latest_of_session=True, limit=1)
+    found = await store.executions.query(latest)
+    is_over = all(row.status is ExecutionStatus.COMPLETED for row in found)
+    way = (
+        f"hive trigger ENTRY_POINT --session {name}" if is_over else f"hive sessions resume {name}"
     )
+    raise Conflict(f"nothing of {name} waits for input or runs", hint=f"go on with it by `{way}`")
 
 
 async def _rows(

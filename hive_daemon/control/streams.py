@@ -111,10 +111,8 @@ def read_source(
 
 
 def _start(after: int | None, since: float | None, last: int | None) -> Start:
-    """Return where to begin: a number says it best, then a time."""
-    if after is not None:
-        return Start(after)
-    return Start(last=last) if since is None else Start(since=since)
+    """Return where to begin: a number says it best."""
+    return Start(after) if after is not None else Start(last=last, since=since)
 
 
 def read_moment(text: str | None) -> float | None:

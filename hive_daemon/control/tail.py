@@ -56,8 +56,8 @@ class Outlet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a stream begins: after the event `after`, else with the first at `since` (wall seconds) or later, else with
-    the `last` newest, else with the first.
+    """Where a stream begins: after the event `after`, else with the `last` newest, none of them before `since` (wall
+    seconds); with the first where nothing is said.
     """
 
     after: int | None = None
@@ -237,16 +237,15 @@ async def first_seq(store: ExecutionStore, source: Source) -> int:
     start, selection = source.start, source.wanted.selection
     if start.after is not None:
         return start.after
-    if start.since is not None:
-        return await _seq_before(store, start.since)
+    floor = 0 if start.since is None else await _seq_before(store, start.since)
     if start.last is None:
-        return 0
+        return floor
     if start.last == 0:
         return await last_seq(store)
     if start.last <= MAX_PAGE and selection.is_exact:
-        page = await store.history(selection.stored(0, limit=start.last, newest=True))
-        return page[0].seq - 1 if len(page) == start.last else 0
-    return await _seq_before_newest(store, selection, start.last)
+        page = await store.history(selection.stored(floor, limit=start.last, newest=True))
+        return page[0].seq - 1 if len(page) == start.last else floor
+    return await _seq_before_newest(store, selection, start.last, floor)
 
 
 async def _seq_before(store: ExecutionStore, since: float) -> int:
@@ -262,20 +261,22 @@ async def _seq_before(store: ExecutionStore, since: float) -> int:
     return low
 
 
-async def _seq_before_newest(store: ExecutionStore, selection: Selection, count: int) -> int:
-    """Return the number of the event before the newest `count` that match.
+async def _seq_before_newest(
+    store: ExecutionStore, selection: Selection, count: int, floor: int
+) -> int:
+    """Return the number of the event before the newest `count` that match, of those after `floor`.
 
     The store is read in ever longer stretches from its end, since nobody knows how far back they lie.
     """
     newest = await last_seq(store)
     reach = count
     while True:
-        after = max(newest - reach, 0)
+        after = max(newest - reach, floor)
         found: list[int] = []
         async for events in stored_after(store, selection, after):
             found.extend(event.seq for event in events if event.seq <= newest)
         if len(found) >= count:
             return found[-count] - 1
-        if not after:
-            return 0
+        if after == floor:
+            return floor
         reach *= 4

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from hive_daemon.clock import iso_z
-from hive_daemon.control.answers import Json
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.spending import NO_CALLS, Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.values import CheckpointRow, ExecutionRow, Submitted
 from hive_daemon.storage.waiting import Awaited, read
+
+if TYPE_CHECKING:
+    # Only then: what an execution looks like is also told by a run in the foreground, which serves nobody.
+    from hive_daemon.control.answers import Json
 
 _WAITING_KINDS = {
     ExecutionStatus.PAUSED: "pause",
@@ -74,6 +77,7 @@ def _tail(row: ExecutionRow) -> Json:
     return {
         "error": redactor().redact_text(row.error) if row.error else None,
         "error_code": row.error_code or None,
+        "cancelled_by": row.cancelled_by or None,
         "paused_at": waiting["node_id"] or None if waiting else None,
         "waiting": waiting,
         "joined": row.is_joined,

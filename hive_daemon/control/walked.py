@@ -10,15 +10,31 @@ import orjson
 
 from hive_daemon.control.host import Host, at_work
 from hive_daemon.control.views import Walked
+from hive_daemon.insight.under_way import SPENDING, spent_under_way
 from hive_daemon.spending import Spending
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.ports import SessionRecords
-from hive_daemon.storage.values import ExecutionRow
+from hive_daemon.storage.values import EventFilter, ExecutionRow
 from hive_daemon.tasks import run_all
+
+_LOOKED_AT = 200
+"""How many of its newest events say what the nodes of an execution spent that have not ended."""
 
 
 async def walked_by(host: Host, row: ExecutionRow) -> Walked:
-    """Return what an execution has come to so far."""
+    """Return what an execution has come to so far, with what its nodes spent that are under way, or were cut off."""
+    walked = await _kept(host, row)
+    if row.status is ExecutionStatus.COMPLETED or not row.seq:
+        return walked
+    wanted = EventFilter(
+        execution_id=row.execution_id, types=SPENDING, limit=_LOOKED_AT, newest=True
+    )
+    events = await host.services.store.executions.history(wanted)
+    return replace(walked, spending=walked.spending.plus(spent_under_way(events)))
+
+
+async def _kept(host: Host, row: ExecutionRow) -> Walked:
+    """Return what its result or its newest checkpoint says."""
     records = host.services.store.sessions
     result = _result(row)
     if result is None:

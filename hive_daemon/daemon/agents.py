@@ -114,7 +114,8 @@ class AgentBook:
         self, item: AgentConfig, agent: HostedAgent, loaded: LoadedAgent
     ) -> AgentRuntime:
         for warning in (*loaded.warnings, *remarks(loaded, item)):
-            logger.warning("agent warning", extra={"agent": agent.name, "warning": warning})
+            told = {"agent": agent.name, "warning": warning}
+            logger.warning("agent warning", extra={**told, "repeat_key": f"{agent.name} {warning}"})
         routes = webhook_routes(loaded, item)
         for secret in secrets_of(loaded, routes):
             register_secret(secret)
@@ -202,7 +203,8 @@ class AgentBook:
 
 def _degrade(agent: HostedAgent, error: HiveError) -> None:
     agent.state, agent.reason = AgentState.DEGRADED, str(error)
-    logger.error("agent is degraded", extra={"agent": agent.name, "reason": str(error)})
+    told = {"agent": agent.name, "reason": str(error), "repeat_key": agent.name}
+    logger.error("agent is degraded", extra=told)
 
 
 def models_for(config: HiveConfig, item: AgentConfig, loaded: LoadedAgent) -> ModelShelf:

@@ -106,6 +106,7 @@ class Room:
         talk = "\n\n".join(_written(message) for message in messages)
         room = int(window * SHARE_TO_READ)
         prompt = data_block("conversation", talk[-room:], "conversation", room)
+        began = self._kit.clock.monotonic()
         try:
             answer = await ask(
                 self._kit.llm,
@@ -118,7 +119,7 @@ class Room:
                 "no summary from the model, a digest instead", extra={"error": str(error)}
             )
             return _digest(messages, window // 8)
-        self._visit.pay(answer)
+        self._visit.pay(answer, round(self._kit.clock.monotonic() - began, 6))
         return answer.content.strip() or _digest(messages, window // 8)
 
     async def _made(self, level: str, before: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,8 @@ class GraphExecutor:
         self.stream_id = stream_id
         self.execution_id = execution_id or _own_id(runtime)
         self.clock = clock
+        self.pause = asyncio.Event()
+        """Set while a pause is asked for; the run that it puts away takes it back."""
         self._is_parallel = enable_parallel_execution
         self._parallel_config = parallel_config
         self._storage_path = Path(storage_path).expanduser() if storage_path else None
@@ -120,6 +123,10 @@ class GraphExecutor:
     def register_node(self, node_id: str, implementation: Any) -> None:
         """Let this implementation run whenever the walk comes to `node_id`."""
         self.node_registry[node_id] = implementation
+
+    def request_pause(self) -> None:
+        """Put the run away at its next node boundary: its result has `paused_at`, and a state to go on from."""
+        self.pause.set()
 
     async def execute(
         self,

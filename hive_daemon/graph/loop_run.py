@@ -135,7 +135,8 @@ class LoopRun:
         messages = self._visit.conversation.messages
         shown = [message.content for message in messages if message.is_transition_marker]
         limit = self._kit.config.max_tool_result_chars
-        return opening_message(self._kit.ctx, bool(messages), shown, limit)
+        last_node = (messages[-1].phase_id or "") if messages else None
+        return opening_message(self._kit.ctx, last_node, shown, limit)
 
     async def _loop(self) -> Exit:
         while True:
@@ -212,9 +213,10 @@ class LoopRun:
         constraints = for_the_judge(self._kit.ctx.goal)
         outputs = visit.outputs.to_dict()
         phase = Phase(spec.label, spec.description, criteria, outputs, constraints)
+        began = self._kit.clock.monotonic()
         verdict, answer = await judge_phase(self._kit.llm, visit.conversation, phase)
         if answer is not None:
-            visit.pay(answer)
+            visit.pay(answer, round(self._kit.clock.monotonic() - began, 6))
         broken = [each for each in constraints if each.id in verdict.violated]
         visit.tell(
             *(ConstraintViolation(visit.node_id, each.id, each.description) for each in broken)
@@ -355,7 +357,8 @@ def _model_failed(failure: CallFailure) -> Exit:
 
 
 def _sentence(error: Exception, hint: str) -> str:
-    return f"{error}: {hint}" if hint else str(error)
+    told = str(error)
+    return f"{told.rstrip('.')}: {hint}" if hint else told
 
 
 def _shown(outcome: Outcome) -> dict[str, Any]:

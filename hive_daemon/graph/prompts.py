@@ -68,10 +68,13 @@ def system_prompt(ctx: NodeContext, now: datetime) -> str:
     return "\n\n".join(part.strip() for part in parts if part and part.strip())
 
 
-def opening_message(ctx: NodeContext, has_history: bool, shown: Iterable[str], limit: int) -> str:
+def opening_message(
+    ctx: NodeContext, last_node: str | None, shown: Iterable[str], limit: int
+) -> str:
     """Compose the message that opens a visit: the step, and its inputs as they are now.
 
-    A block that one of the `shown` texts holds already, word for word, is only referred to.
+    `last_node` is where the conversation before it ended, None if there is none. A block that one of the `shown` texts
+    holds already, word for word, is only referred to.
     """
     spec = ctx.node_spec
     values = {**ctx.memory.read_all(), **ctx.input_data}
@@ -87,7 +90,7 @@ def opening_message(ctx: NodeContext, has_history: bool, shown: Iterable[str], l
     if missing:
         blocks.append(f"Not given: {', '.join(missing)}.")
     inputs = "\n\n".join(["The inputs:", *blocks]) if blocks else "There are no inputs."
-    return f"{_header(ctx, has_history)}\n\n{inputs}"
+    return f"{_header(ctx, last_node)}\n\n{inputs}"
 
 
 def narrative(ctx_values: dict[str, Any], labels: Sequence[str], limit: int = VALUE_CHARS) -> str:
@@ -97,13 +100,15 @@ def narrative(ctx_values: dict[str, Any], labels: Sequence[str], limit: int = VA
     return "\n".join(lines)
 
 
-def _header(ctx: NodeContext, has_history: bool) -> str:
+def _header(ctx: NodeContext, last_node: str | None) -> str:
     spec = ctx.node_spec
     what = f"{spec.label}. {spec.description}".strip()
-    if ctx.visit > 1:
-        again = f"You are at this step again, for the {_ordinal(ctx.visit)} time: {what}"
+    # A first visit whose step was spoken of already was broken off, or the session goes on with a new execution.
+    if ctx.visit > 1 or last_node == ctx.node_id:
+        times = f", for the {_ordinal(ctx.visit)} time" if ctx.visit > 1 else ""
+        again = f"You are at this step again{times}: {what}"
         return f"{again}\nWork with the inputs below and set every output anew."
-    return f"The next step: {what}" if has_history else f"Your task: {what}"
+    return f"Your task: {what}" if last_node is None else f"The next step: {what}"
 
 
 def _progress(ctx: NodeContext) -> str:

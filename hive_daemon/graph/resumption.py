@@ -120,7 +120,8 @@ def check_graph(
     if graph_hash not in ("", topology.graph_hash) and not accepts_change:
         raise GraphChanged(
             f"the graph is {topology.graph_hash} now, the checkpoint is of {graph_hash}",
-            hint="bring the old graph back, or resume with --accept-changed-graph",
+            hint="bring the old graph back, or accept this one first, with --accept-changed-graph "
+            "of `hive sessions resume` or `hive run`",
         )
 
 

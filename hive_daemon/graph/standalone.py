@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +54,7 @@ async def run_standalone(executor: GraphExecutor, task: Task) -> ExecutionResult
             )
         return await _run(executor, task, models)
     finally:
+        executor.pause.clear()
         await models.aclose()
 
 
@@ -133,7 +133,7 @@ async def _tell_end(journal: LocalJournal, result: ExecutionResult) -> None:
 def _performer(
     executor: GraphExecutor, task: Task, models: Models, topology: Topology, journal: LocalJournal
 ) -> Performer:
-    pause = asyncio.Event()
+    pause = executor.pause
     given = Given(
         goal=task.goal,
         llm=_llm(executor),

@@ -11,7 +11,7 @@ from hive_daemon.graph.expression import ExpressionError
 from hive_daemon.graph.loop_config import value_problems
 from hive_daemon.graph.node import FUNCTION, NODE_TYPES, ROUTER
 from hive_daemon.graph.validation_view import Found, GraphView, expression_of
-from hive_daemon.ids import is_name
+from hive_daemon.ids import NAME_RULE, is_name
 
 TRIGGER_WORDS = ("webhook", "api", "timer", "event", "manual")
 ISOLATION_WORDS = ("isolated", "shared", "synchronized")
@@ -21,7 +21,6 @@ _FORMER_TYPES = {
     "llm_tool_use": "write node_type event_loop: a model loop does this",
     "gcu": "browser nodes are not supported: use an event_loop node with browser tools, or register a node of your own",
 }
-_NAME_RULE = "use letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
 
 
 def _names(view: GraphView) -> Found:
@@ -33,7 +32,7 @@ def _names(view: GraphView) -> Found:
     ]
     for where, name in named:
         if not is_name(name):
-            yield where, f"{name!r} is not a valid name; {_NAME_RULE}"
+            yield where, f"{name!r} is not a valid name; {NAME_RULE}"
 
 
 def _duplicates(view: GraphView) -> Found:

@@ -11,6 +11,8 @@ from hive_daemon.graph.node import FUNCTION, NodeSpec
 from hive_daemon.graph.topology import EVENT_KEY, declared_keys, successors
 from hive_daemon.graph.validation_view import Found, GraphView, expression_of
 
+CONVERSATION_MODES = ("continuous", "isolated")
+
 EXPRESSION_NAMES = frozenset({"output", "memory", "buffer", "result"})
 """What an expression may name besides memory keys."""
 
@@ -95,11 +97,21 @@ def _loop_keys(view: GraphView) -> Found:
         yield f"graph {view.graph.id!r}", sentence
 
 
+def _conversation_mode(view: GraphView) -> Found:
+    mode = view.graph.conversation_mode
+    if mode not in CONVERSATION_MODES:
+        yield (
+            f"graph {view.graph.id!r}",
+            f"conversation_mode: {mode!r} is unknown and counts as isolated; write continuous or isolated",
+        )
+
+
 WARNINGS = (
     _edges_out_of_ends,
     _missing_inputs,
     _unreachable,
     _undeclared_names,
     _loop_keys,
+    _conversation_mode,
 )
 """The checks; each yields where something looks wrong, and what, with the remedy."""

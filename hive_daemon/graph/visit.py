@@ -81,7 +81,7 @@ class Visit:
         more = {name: getattr(spent, name) + amount for name, amount in amounts.items()}
         self.move(spent=replace(spent, **more))
 
-    def pay(self, call: FinishEvent | LLMResponse, latency_seconds: float = 0.0) -> None:
+    def pay(self, call: FinishEvent | LLMResponse, latency_seconds: float) -> None:
         """Tell of a model call, and add it to what the visit cost."""
         iteration = self.cursor.window.iteration
         self.tell(call_told(self.node_id, call, iteration, latency_seconds))

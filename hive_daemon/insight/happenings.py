@@ -28,6 +28,7 @@ TELLING = (
     "constraint_violation",
     "budget_warning",
     "budget_exceeded",
+    "escalation_requested",
     "trigger_suppressed",
 )
 """The types of events that say why; the others say how."""
@@ -71,6 +72,7 @@ _SENTENCES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     ),
     "budget_warning": lambda node, data: f"{_budget(data)} is nearly spent",
     "budget_exceeded": lambda node, data: f"{_budget(data)} is spent ({data.get('on_exceed')})",
+    "escalation_requested": lambda node, data: f"it asked for help{at(node)}: {data.get('reason')}",
     "trigger_suppressed": lambda node, data: (
         f"{data.get('entry_point')} was not set off by its {data.get('event_type')}: {data.get('reason')}"
     ),
@@ -88,8 +90,14 @@ def colon(text: object) -> str:
 
 
 def _budget(data: Mapping[str, Any]) -> str:
-    used, limit, measure = data.get("used"), data.get("limit"), data.get("measure")
-    return f"the budget {data.get('budget')} ({used} of {limit} {measure} of {data.get('subject')})"
+    used, limit = (_figure(data.get(key), data.get("measure")) for key in ("used", "limit"))
+    return f"the budget {data.get('budget')} ({used} of {limit} of {data.get('subject')})"
+
+
+def _figure(value: object, measure: object) -> str:
+    if measure == "usd" and isinstance(value, int | float):
+        return f"${value:.6g}"
+    return f"{value} {str(measure).replace('_', ' ')}"
 
 
 def _nth(count: object) -> str:

@@ -17,6 +17,8 @@ def tell_incident(incident: Incident) -> Story:
         links.append(Link(incident.evidence))
     links.append(Link("it was seen last", incident.last_seen))
     is_over = incident.status is IncidentStatus.RESOLVED
+    if incident.action and not is_over:
+        links.append(Link(f"to do: {incident.action}"))
     remedy = f"hive incidents {'show' if is_over else 'ack'} {incident.id}"
     answer = f"{incident.id} is {incident.status}, seen {times}: {incident.cause}"
     return Story("incident", incident.id, Cause.HAPPENED, answer, tuple(links), remedy)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from hive_daemon.errors import InvalidInput
+from hive_daemon.status import ExecutionStatus
 
 Line = dict[str, Any]
 """One execution, as docs/control-api.md describes `process`."""
@@ -83,15 +84,17 @@ class Match:
         name, equals, value = text.partition("=")
         if not equals or not value:
             raise InvalidInput(f'"{text}" is no filter', hint="write KEY=VALUE, as status=running")
-        return cls(_key(name, "filter"), value)
+        key = _key(name, "filter")
+        if key is Key.STATUS and not any(_agrees(str(status), value) for status in ExecutionStatus):
+            raise InvalidInput(
+                f'there is no status "{value}"', hint=f"it is one of {', '.join(ExecutionStatus)}"
+            )
+        return cls(key, value)
 
     def holds(self, line: Line) -> bool:
         """Say whether a line is wanted."""
         found = self.key.of(line)
-        shown = "-" if found is None else str(found)
-        if self.value.endswith("*"):
-            return shown.startswith(self.value[:-1])
-        return shown == self.value
+        return _agrees("-" if found is None else str(found), self.value)
 
 
 def chosen(lines: Iterable[Line], matches: Sequence[Match], order: Order) -> list[Line]:
@@ -117,6 +120,11 @@ def rate(turns: Iterable[tuple[int, float]]) -> float | None:
     for count, took in turns:
         tokens, seconds = tokens + count, seconds + took
     return round(tokens / seconds, 2) if seconds > 0 else None
+
+
+def _agrees(shown: str, value: str) -> bool:
+    """Say whether a text is the value, or begins as one that ends in `*`."""
+    return shown.startswith(value[:-1]) if value.endswith("*") else shown == value
 
 
 def _key(text: str, what: str) -> Key:

@@ -29,7 +29,7 @@ class TimerEvidence:
     `rows` are its newest instants, newest first; `trouble` is why its agent does not run, `refusal` why the model
     service does not take its key; `schedule` is when it is due, for people; `is_due` says whether it was to be due at
     the time that is asked about, None if nobody knows; `followed` tells what became of the execution of that instant,
-    `blocker` which execution stood in its way.
+    or of the last one before the timer was paused; `blocker` which execution stood in its way.
     """
 
     timer_id: str
@@ -74,7 +74,7 @@ def tell_timer(evidence: TimerEvidence) -> Story:
     """Say why a timer fires next when it does, or does not fire; and what it did last."""
     end = _standing(evidence)
     if end is not None:
-        return _story(evidence, end, _history(evidence))
+        return _story(evidence, end, (*_history(evidence), *_last_failure(evidence, end)))
     if evidence.rows and evidence.rows[0].outcome != "fired":
         return _told_of(evidence, evidence.rows[0])
     at = evidence.next_at
@@ -99,7 +99,7 @@ def _standing(evidence: TimerEvidence) -> _End | None:
         return _End(Cause.DAEMON_DOWN, told, "systemctl start hive-agent")
     if evidence.daemon is Daemon.DRAINING:
         return _End(Cause.DRAINING, f"{name} does not fire: the daemon is draining", "hive health")
-    if row is not None and _is_paused(row, evidence.now):
+    if row is not None and is_paused(row, evidence.now):
         return _paused(evidence, row)
     if evidence.trouble:
         told = f"{name} does not fire: its agent does not run: {evidence.trouble}"
@@ -110,7 +110,8 @@ def _standing(evidence: TimerEvidence) -> _End | None:
     return None
 
 
-def _is_paused(row: TimerRow, now: float) -> bool:
+def is_paused(row: TimerRow, now: float) -> bool:
+    """Say whether a timer is held at a moment."""
     if row.paused_at is None:
         return False
     return row.paused_until is None or row.paused_until > now
@@ -217,7 +218,7 @@ def _not_due(evidence: TimerEvidence, at: float) -> _End:
         )
     near = [
         text
-        for text, row in (("the one before was", before), ("the next one", after))
+        for text, row in (("the one before was", before), ("the next one was", after))
         if row is not None
         for text in [f"{text} {_local(evidence, row.scheduled_at)} ({row.outcome})"]
     ]
@@ -236,6 +237,13 @@ def _history(evidence: TimerEvidence) -> tuple[Link, ...]:
         )
         for row in reversed(evidence.rows[:5])
     )
+
+
+def _last_failure(evidence: TimerEvidence, end: _End) -> tuple[Link, ...]:
+    """Say why the last execution of a timer that paused itself failed."""
+    if end.cause is not Cause.FAILING or evidence.followed is None:
+        return ()
+    return (Link(evidence.followed.answer),)
 
 
 def _describe(evidence: TimerEvidence) -> str:

@@ -166,6 +166,7 @@ class FallbackProvider(RemoteProvider):
                     "model": self.model,
                     "answered_by": self.providers[place].model,
                     "failed": {failure.subject: str(failure.kind) for failure in failed},
+                    "repeat_key": self.model,
                 },
             )
 

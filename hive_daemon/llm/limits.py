@@ -23,7 +23,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STALL_HINT = "the service stalls; raise the limit if this model needs longer"
+_LIMIT_OF = {
+    "first piece of an answer": "llm.ttft_timeout_seconds",
+    "further piece": "llm.stream_idle_timeout_seconds",
+    "whole answer": "llm.timeout_seconds",
+}
+"""What is raised, in hive.yaml, for a model that needs longer; by what did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ class Attempts:
                 "attempt": self.number,
                 "pause_seconds": round(pause, 3),
                 "error": str(failure),
+                "repeat_key": f"{self.model} {failure.kind}",
             },
         )
         return pause
@@ -144,4 +150,6 @@ class Attempts:
             return answer
         except TimeoutError:
             sentence = f"no {name} within {total:g} s" if deadline.expired() else "timed out"
-        raise CallOverdue(f"{self.model}: {sentence}", subject=self.model, hint=STALL_HINT)
+        limit_key = _LIMIT_OF.get(name, "answer_timeout")
+        hint = f"the service stalls; raise {limit_key} if this model needs longer"
+        raise CallOverdue(f"{self.model}: {sentence}", subject=self.model, hint=hint)

@@ -127,7 +127,8 @@ class AgentWatch:
         fortune.has_called, was_refused = True, fortune.is_refused
         fortune.refusals = 0
         if was_refused:
-            logger.warning("the model answers again", extra={"agent": agent})
+            told = {"agent": agent, "repeat_key": agent}
+            logger.warning("the model answers again", extra=told)
             paused, fortune.paused = fortune.paused, []
             self._alarm.answered(agent)
             self._resume(agent, paused)
@@ -149,5 +150,6 @@ class AgentWatch:
                     "agent": agent,
                     "reason": fortune.trouble,
                     "timers_paused": len(fortune.paused),
+                    "repeat_key": agent,
                 },
             )

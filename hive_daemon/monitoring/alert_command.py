@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from asyncio.subprocess import Process
 from dataclasses import dataclass
 
 import orjson
@@ -35,7 +36,8 @@ class CommandSink:
             start_new_session=True,
         )
         try:
-            _, said = await process.communicate(orjson.dumps(alert.document()) + b"\n")
+            hand_over(process, orjson.dumps(alert.document()) + b"\n")
+            _, said = await process.communicate()
         finally:
             if process.returncode is None:
                 _kill(process.pid)
@@ -43,6 +45,16 @@ class CommandSink:
         if process.returncode:
             text = said.decode(errors="replace").strip()[-MOST_SAID:]
             raise AlertFailed(f"the command ended with {process.returncode}: {text}".rstrip(": "))
+
+
+def hand_over(process: Process, document: bytes) -> None:
+    """Give a program what it may read; one that ended without reading has no need of it."""
+    stdin = process.stdin
+    assert stdin is not None
+    # To write into a closed pipe is an error of another class on each event loop.
+    if not stdin.is_closing():
+        stdin.write(document)
+        stdin.close()
 
 
 def _kill(pid: int) -> None:

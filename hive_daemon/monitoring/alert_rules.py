@@ -45,7 +45,7 @@ class Alert:
         incident = self.incident
         place = address_of(incident)
         if self.kind is AlertKind.RESOLVED:
-            return f"{place} is well again: {incident.cause}"
+            return f"{place} is well again, this is over: {incident.cause}"
         return f"{place}: {incident.cause}"
 
     def document(self) -> dict[str, Any]:

@@ -281,6 +281,7 @@ OUTAGES = {
 def _sighting_of(failure: Failure, count: int) -> Sighting:
     named = OUTAGES.get(failure.code)
     told = f"{named}: {failure.error}" if named else failure.error
+    subject = failure.execution_id or f"{failure.agent}/{failure.entry_point}"
     return Sighting(
         agent=failure.agent,
         entry_point=failure.entry_point,
@@ -288,7 +289,7 @@ def _sighting_of(failure: Failure, count: int) -> Sighting:
         error=failure.code if named else normalise(failure.error),
         severity=Severity.HIGH if count >= HIGH_FAILURES else Severity.MEDIUM,
         cause=f"It failed {count} times in a row: {told}",
-        action="Look at the last execution with `hive why`, mend what the error names, then trigger it again.",
+        action=f"Look at the last one with `hive why {subject}`, mend what the error names, then trigger it again.",
         at=failure.at,
         evidence=failure.error[:500],
         graph_id=failure.graph_id,

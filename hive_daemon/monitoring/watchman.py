@@ -140,7 +140,7 @@ def _sighting(event: AgentEvent, watch: Watch, finding: Finding) -> Sighting:
         error="" if finding.pattern is Pattern.RUNAWAY_COST else about,
         severity=finding.severity,
         cause=finding.cause,
-        action=finding.action,
+        action=f"{finding.action} Begin with `hive why {event.execution_id}`.",
         at=event.timestamp.timestamp(),
         evidence=watch.evidence[:EVIDENCE_CHARS],
         graph_id=event.graph_id or "",
@@ -158,7 +158,7 @@ def _escalation(event: AgentEvent) -> Sighting:
         error=normalise(reason),
         severity=Severity.HIGH,
         cause=f"It asks for help: {reason}",
-        action="Look at the execution with `hive why`; it does not mend this by itself.",
+        action=f"Look at it with `hive why {event.execution_id}`; it does not mend this by itself.",
         at=event.timestamp.timestamp(),
         evidence=str(event.data.get("context") or "")[:EVIDENCE_CHARS],
         graph_id=event.graph_id or "",
@@ -169,6 +169,7 @@ def _escalation(event: AgentEvent) -> Sighting:
 
 def _paused(event: AgentEvent) -> Sighting:
     reason = str(event.data.get("reason") or "")
+    name = f"{event.agent}/{event.stream_id}"
     return Sighting(
         agent=event.agent or "",
         entry_point=event.stream_id,
@@ -176,7 +177,7 @@ def _paused(event: AgentEvent) -> Sighting:
         error="",
         severity=Severity.HIGH,
         cause=f"Its timer paused itself: {reason}",
-        action="Mend what fails, then let it go on with `hive timers resume`.",
+        action=f"See what fails with `hive why timers/{name}`, mend it, then `hive timers resume {name}`.",
         at=event.timestamp.timestamp(),
         evidence=reason,
         graph_id=event.graph_id or "",

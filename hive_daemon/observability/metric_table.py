@@ -104,7 +104,13 @@ METRICS: tuple[Metric, ...] = (
         "agent",
     ),
     # --- models and tools
-    _counted("hive_model_calls_total", "model calls that ended", "agent", "model", "stop_reason"),
+    _counted(
+        "hive_model_calls_total",
+        "model calls that ended, by how; of one that failed for good, why",
+        "agent",
+        "model",
+        "stop_reason",
+    ),
     _timed("hive_model_call_seconds", "how long model calls took", CALL_SECONDS, "agent", "model"),
     _counted(
         "hive_model_tokens_total",

@@ -61,8 +61,9 @@ def spans_of(
     row: ExecutionRow, events: Iterable[StoredEvent], *, has_content: bool = False
 ) -> list[Span]:
     """Return the spans of an execution by its row and all its events, in the order in which they began."""
-    fold = _Fold(row, has_content)
-    for event in events:
+    told = list(events)
+    fold = _Fold(row, has_content, _begun_before(told))
+    for event in told:
         fold.take(event)
     return sorted(
         fold.done(), key=lambda span: (span.start, span.kind is not SpanKind.INVOKE_AGENT)
@@ -76,9 +77,26 @@ class _Attempt:
     number: int
 
 
+def _begun_before(events: Iterable[StoredEvent]) -> dict[str, _Attempt]:
+    """Return the attempts that end in these events and began in an earlier execution of the session, by node."""
+    first: dict[str, StoredEvent] = {}
+    for event in events:
+        if event.type in ("node_started", "node_completed"):
+            first.setdefault(event.node_id or "", event)
+    ended = ((node, event) for node, event in first.items() if event.type == "node_completed")
+    return {node: _attempt_of(orjson.loads(event.data)) for node, event in ended}
+
+
+def _attempt_of(said: Mapping[str, Any]) -> _Attempt:
+    return _Attempt(said.get("node_type", ""), said.get("visit", 1), said.get("attempt", 1))
+
+
 class _Fold:
-    def __init__(self, row: ExecutionRow, has_content: bool) -> None:
+    def __init__(
+        self, row: ExecutionRow, has_content: bool, begun_before: Mapping[str, _Attempt]
+    ) -> None:
         self._row = row
+        self._begun_before = begun_before
         self._has_content = has_content
         self._root = root_id(row.execution_id)
         self._spans: list[Span] = []
@@ -110,6 +128,7 @@ class _Fold:
                 self._begin_wait(event, said)
             case "execution_resumed" | "execution_resurrected":
                 self._end_wait(event.timestamp)
+                self._go_on(event)
 
     def done(self) -> list[Span]:
         """Return all spans; what did not end in a finished execution ended with it."""
@@ -151,8 +170,7 @@ class _Fold:
     # --- nodes ------------------------------------------------------------------------------
 
     def _begin_node(self, event: StoredEvent, said: Mapping[str, Any]) -> None:
-        visit, attempt = said.get("visit", 1), said.get("attempt", 1)
-        self._begin_attempt(event, _Attempt(said.get("node_type", ""), visit, attempt))
+        self._begin_attempt(event, _attempt_of(said))
 
     def _begin_attempt(self, event: StoredEvent, attempt: _Attempt, delay: float = 0.0) -> None:
         node, execution = event.node_id or "", self._row.execution_id
@@ -188,7 +206,20 @@ class _Fold:
         following = replace(earlier, number=int(said.get("retry_count") or earlier.number) + 1)
         self._begin_attempt(event, following, float(said.get("delay_seconds") or 0.0))
 
+    def _go_on(self, event: StoredEvent) -> None:
+        """Open the span of a node that failed and is tried anew, as the same attempt: nobody tells of its start."""
+        node = event.node_id or ""
+        if not node or node in self._nodes:
+            return
+        ended = [s for s in self._spans if s.kind is SpanKind.NODE and s.name == node]
+        if ended and ended[-1].error:
+            self._spans.remove(ended[-1])
+            self._nodes[node] = replace(ended[-1], end=None, error="")
+        elif not ended and node in self._begun_before:
+            self._begin_attempt(event, self._begun_before[node])
+
     def _end_node(self, event: StoredEvent, said: Mapping[str, Any]) -> None:
+        self._go_on(event)
         begun = self._nodes.pop(event.node_id or "", None)
         if begun is None:
             return

@@ -45,10 +45,10 @@ def read_export(folder: Path, findings: Findings) -> Declaration | None:
         findings.add(FILE, "must be an object with agent, graph and goal")
         return None
     graph, goal = _part(document, "graph", findings), _part(document, "goal", findings)
-    if graph is None or goal is None:
+    if graph is None:
         return None
     about, metadata = document.get("agent"), document.get("metadata")
-    shape = _graph(graph, goal, folder.name)
+    shape = _graph(graph, goal or {}, folder.name)
     return Declaration(
         where=FILE,
         goal=goal,

@@ -41,10 +41,10 @@ def read_module(package: PrivatePackage, findings: Findings) -> Declaration | No
     names = _execute(package, findings)
     if names is None:
         return None
-    missing = [name for name in REQUIRED if names.get(name, _MISSING) is _MISSING]
+    missing = [name for name in REQUIRED if names.get(name) is None]
     for name in missing:
         findings.add(FILE, f"{name} is missing, the module must define goal, nodes and edges")
-    if missing:
+    if "nodes" in missing or "edges" in missing:
         return None
     config = names.get("default_config")
     return Declaration(

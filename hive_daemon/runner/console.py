@@ -137,6 +137,8 @@ class Conversation:
     def __init__(self, person: Person) -> None:
         self._person = person
         self._questions: dict[str, AgentEvent] = {}
+        self._shown: dict[str, str] = {}
+        """What each node said last, as far as it was shown."""
         self._is_amid_line = False
 
     @contextmanager
@@ -152,9 +154,12 @@ class Conversation:
 
     async def _on_output(self, event: AgentEvent) -> None:
         content, data = str(event.data.get("content", "")), event.data
+        node = event.node_id or ""
         if data.get("snapshot") == content:
             # Nothing was said before it: another answer begins, or the same one anew.
             await self.end_line()
+            self._shown.pop(node, None)
+        self._shown[node] = self._shown.get(node, "") + content
         if data.get("is_reset"):
             content = f"{BROKE_OFF}\n"
         await self._say(content)
@@ -177,11 +182,19 @@ class Conversation:
         event = self._questions.pop(node, None)
         data = event.data if event is not None else {}
         question = str(data.get("prompt") or f"{node} waits for your answer.")
-        return await self.ask(question, [str(option) for option in data.get("options") or ()])
+        options = [str(option) for option in data.get("options") or ()]
+        if not options and question.strip() == self._shown.pop(node, "").strip():
+            # A node that asks in plain words: they stand on the screen already.
+            return await self._hear("")
+        return await self.ask(question, options)
 
     async def ask(self, question: str, options: Sequence[str] = ()) -> str | None:
         """Put a question; None if the person is gone."""
         choice = f" ({', '.join(options)})" if options else ""
+        return await self._hear(f"{question}{choice}\n")
+
+    async def _hear(self, question: str) -> str | None:
         await self.end_line()
-        await self._person.say(f"{question}{choice}\n{PROMPT}")
+        await self._person.say(f"{question}{PROMPT}")
+        self._is_amid_line = False
         return await self._person.listen()

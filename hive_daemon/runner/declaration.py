@@ -15,6 +15,8 @@ from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
 class Declaration:
     """An agent as written. `graph` holds the fields of a GraphSpec; `where` names the file, for sentences.
 
+    `goal` is None if it is not there, which is among the findings then: the rest is checked all the same.
+
     `at` is put before a key of the graph, in sentences: `graph` in agent.json, nothing in agent.py.
     """
 

@@ -35,6 +35,13 @@ def document_of(ended: Ended) -> dict[str, Any] | None:
     return {**execution_view(row, walked, ended.now), "input": loads(row.input)}
 
 
+_OPTIONS_AGAIN = {
+    "input_needed": " --set input=TEXT",
+    "graph_changed": " --accept-changed-graph",
+}
+"""Without what a failed session only fails again, by its error code."""
+
+
 def told(ended: Ended, command: str) -> tuple[str, str]:
     """Return a sentence for people, and a hint, which may be empty. `command` is how to go on, without its session."""
     row = ended.row
@@ -65,7 +72,8 @@ def told(ended: Ended, command: str) -> tuple[str, str]:
             f"decide at a terminal, with `{go_on}`; elsewhere with {ways}",
         )
     error = f": {row.error}" if row.error else ""
-    return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}`"
+    options = _OPTIONS_AGAIN.get(row.error_code, "")
+    return f"{name} {row.status.replace('_', ' ')}{at}{error}", f"try again with `{go_on}{options}`"
 
 
 def _left_at(ended: Ended) -> str | None:

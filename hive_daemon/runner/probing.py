@@ -64,12 +64,18 @@ def probe_folder(given: str, names: list[str]) -> Probed:
     if path.is_dir():
         path = path / SERVERS_FILE
     try:
+        if not path.exists():
+            raise InvalidInput(
+                f"{path}: there is no such file",
+                hint=f"name an agent's folder with a {SERVERS_FILE} in it, or the file itself",
+            )
         servers = read_mcp_config(path)
         known = [server.name for server in servers]
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InvalidInput(
-                f"{path.name} declares no server {unknown[0]!r}", hint=f"it declares: {known}"
+                f"{path.name} declares no server {unknown[0]!r}",
+                hint=f"it declares {', '.join(known) or 'none'}",
             )
         chosen = [server for server in servers if not names or server.name in names]
         return Probed(path, tuple(asyncio.run(probe(chosen))))

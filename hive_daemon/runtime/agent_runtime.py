@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hive_daemon.budgets.written import Place, read_rules
 from hive_daemon.errors import (
@@ -45,11 +45,13 @@ from hive_daemon.runtime.running import Running, open_running
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig, Placement
 from hive_daemon.runtime.shared_state import SharedStateManager
 from hive_daemon.runtime.stream_setup import Equipment
-from hive_daemon.runtime.webhook_server import WebhookServer
-from hive_daemon.storage.concurrent import ConcurrentStorage
 from hive_daemon.tasks import Scope
 from hive_daemon.tools.mcp_values import ServerView
 from hive_daemon.tools.servers import servers_of
+
+if TYPE_CHECKING:
+    from hive_daemon.runtime.webhook_server import WebhookServer
+    from hive_daemon.storage.concurrent import ConcurrentStorage
 
 __all__ = ["AgentRuntime", "AgentRuntimeConfig", "create_agent_runtime"]
 
@@ -338,6 +340,9 @@ class AgentRuntime(ExecutionFace, InspectionFace, EventFace):
     @property
     def storage(self) -> ConcurrentStorage:
         """Where programs keep runs of their own, beside the sessions."""
+        # Here: few programs do, and the records of runs are a family of models.
+        from hive_daemon.storage.concurrent import ConcurrentStorage
+
         config = self.config
         return ConcurrentStorage(self.directory, config.cache_ttl, config.batch_interval)
 

@@ -12,7 +12,7 @@ from hive_daemon.errors import ConfigError
 from hive_daemon.graph.edge import AsyncEntryPointSpec
 from hive_daemon.graph.healing import Ladder, read_ladder
 from hive_daemon.graph.input_policy import InputPolicy, OnInput
-from hive_daemon.ids import is_name
+from hive_daemon.ids import NAME_RULE, is_name
 from hive_daemon.llm.wish import Wish
 from hive_daemon.runtime.flow import FlowRules
 from hive_daemon.runtime.flow_reading import read_flow
@@ -125,7 +125,7 @@ class EntryPointSpec:
         """Return what is wrong with the rules themselves, as sentences."""
         found = []
         if not _is_id(self.id):
-            found.append(f"{self.id!r} is not a valid name for an entry point")
+            found.append(f"{self.id!r} is not a valid name; {NAME_RULE}")
         for attribute, choices in (
             ("trigger_type", TriggerType),
             ("isolation_level", IsolationLevel),

@@ -159,16 +159,13 @@ class ExecutionPurse:
             return
         for rule, _ in self._found:
             if rule.limits.usd is not None:
-                text = f"the price of {wanted.model} is not known, and the budget {rule.id} limits dollars"
-                raise await self._stopped(
-                    rule,
-                    BudgetExceeded(
-                        text,
-                        hint="name a model whose price is known, or set unpriced: allow",
-                        subject=rule.id,
-                    ),
-                    wanted.stand,
+                # The remedy is part of the sentence: that is what an execution that parks keeps.
+                text = (
+                    f"the price of {wanted.model} is not known, and the budget {rule.id} limits dollars: "
+                    "name a model whose price is known, or set unpriced: allow"
                 )
+                refusal = BudgetExceeded(text, subject=rule.id)
+                raise await self._stopped(rule, refusal, wanted.stand)
 
     # --- refusing ---------------------------------------------------------------------------
 
@@ -200,7 +197,12 @@ class ExecutionPurse:
         rule, reached = news.check.rule, news.reached
         told = (rule.id, news.check.subject, reached.measure.value, reached.limit, reached.used)
         resets_at = self._desk.resets_at(rule)
-        extra = {"budget": rule.id, "used": reached.told, "resets_at": resets_at}
+        extra = {
+            "budget": rule.id,
+            "used": reached.told,
+            "resets_at": resets_at,
+            "repeat_key": f"{rule.id} {news.check.subject}",
+        }
         if news.kind is NewsKind.WARNING:
             logger.warning("a budget is nearly spent", extra=extra)
             await self._execution.remark(BudgetWarned(None, *told, resets_at=resets_at))

@@ -107,7 +107,7 @@ class ExecutionStream(StreamControl):
             entry_point=known.entry_point,
             stream_id=known.stream_id,
             correlation_id=known.correlation_id,
-            isolation_level=self.setup.isolation,
+            isolation_level=self.setup.isolation.value,
             input=known.input,
             created_at=known.created_at,
             started_at=started_at,

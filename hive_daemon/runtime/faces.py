@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hive_daemon.runtime.events import AgentEvent, EventType
 from hive_daemon.runtime.execution_stream import ExecutionStream
 from hive_daemon.runtime.outcome_aggregator import OutcomeAggregator
 from hive_daemon.runtime.runtime_base import RuntimeBase
-from hive_daemon.runtime.webhook_server import WebhookServer
-from hive_daemon.storage.concurrent import ConcurrentStorage
+
+if TYPE_CHECKING:
+    from hive_daemon.runtime.webhook_server import WebhookServer
+    from hive_daemon.storage.concurrent import ConcurrentStorage
 
 
 class TimerFace(RuntimeBase):

@@ -74,7 +74,8 @@ class StallWatch:
         quiet = round(pulse.quiet_seconds, 3)
         pulse.is_told = True
         told = {"node": pulse.node_id, "execution_id": execution.execution_id, "seconds": quiet}
-        logger.warning("a node makes no progress", extra=told)
+        apart = f"{execution.execution_id} {pulse.node_id}"
+        logger.warning("a node makes no progress", extra={**told, "repeat_key": apart})
         reason = f"no sign of life for {quiet:g} s"
         try:
             await execution.remark(NodeStalled(pulse.node_id, reason, quiet))

@@ -138,7 +138,8 @@ class RuntimeTimers:
             stream = host.streams[spec.id]
             config = TimerConfig.read(spec.trigger_config)
             for remark in config.remarks:
-                logger.warning("timer setting without effect", extra={"remark": remark})
+                told = {"remark": remark, "repeat_key": f"{stream.lane} {remark}"}
+                logger.warning("timer setting without effect", extra=told)
             timer = Timer(
                 stream.lane,
                 stream.stream_id,
@@ -171,7 +172,7 @@ class RuntimeTimers:
         logger.log(
             logging.ERROR if is_alarm else logging.INFO,
             "timer changed",
-            extra={**told, "change": news.change.value},
+            extra={**told, "change": news.change.value, "repeat_key": timer_id},
         )
         if news.change is Change.PAUSED:
             told["until"] = None if news.until is None else iso_z(news.until)
@@ -302,7 +303,8 @@ class RuntimeTimers:
             "outcome": skip.outcome.value,
             "reason": skip.reason + (f" ({count} instants up to this one)" if count > 1 else ""),
         }
-        logger.log(_LEVELS.get(skip.outcome, logging.INFO), "timer skipped", extra=data)
+        extra = {**data, "repeat_key": due.timer.timer_id}
+        logger.log(_LEVELS.get(skip.outcome, logging.INFO), "timer skipped", extra=extra)
         self._publish(EventType.TRIGGER_SKIPPED, stream, data)
         if skip.outcome is TimerOutcome.FAILED:
             await self.source.account([due.timer.timer_id])

@@ -164,7 +164,9 @@ class ServerLink:
     def _tell(self, before: ServerState) -> None:
         told = {"server": self.server.name, "state": str(self.state), "tools": len(self.tools)}
         if self.state is ServerState.DEGRADED and before is not ServerState.DEGRADED:
-            logger.warning("tool server is degraded", extra={**told, "reason": self.reason})
+            apart = f"{self.server.name} {self.reason}"
+            extra = {**told, "reason": self.reason, "repeat_key": apart}
+            logger.warning("tool server is degraded", extra=extra)
         elif self.state is ServerState.READY and before is not ServerState.READY:
             logger.info("tool server is ready", extra=told)
 

@@ -111,6 +111,7 @@ def test_a_blocked_loop_ends_the_daemon_with_70_and_the_next_start_takes_the_wor
     assert "the event loop was blocked" in place.log
     assert "sit_still" in place.log
     (folder / "steps.py").write_text("async def block():\n    return {}\n", encoding="utf-8")
+    place.write(agents=[str(folder)])
     place.start().ready()
     assert place.settled(name)["status"] == "completed"
 
@@ -170,6 +171,10 @@ def test_three_refused_keys_degrade_the_agent_and_pause_its_timers_until_a_call_
     (agent,) = place.get("/v1/status")["agents"]
     assert (agent["state"], agent["consecutive_failures"]) == ("degraded", 3)
     assert agent["provider"] == {"state": "refused", "refusals": 3}
+    (listed,) = place.get("/v1/agents")["items"]
+    assert (listed["state"], listed["reason"]) == ("degraded", agent["degraded"][0])
+    assert place.get("/v1/stats")["agents"]["degraded"] == 1
+    assert place.get("/v1/health")["status"] == "degraded"
     (paused,) = place.get("/v1/timers")["items"]
     assert paused["paused"]["by"] == "hived"
     assert "refused the key 3 times in a row" in paused["paused"]["note"]

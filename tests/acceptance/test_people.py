@@ -311,6 +311,9 @@ async def test_under_fail_a_question_ends_the_execution_and_a_resume_may_answer_
     name, failed = await house.begin("reception/strict")
     assert (failed["status"], failed["error_code"]) == ("failed", "input_needed")
     assert failed["error"] == "on_input is fail: nobody is asked 'Who comes?'"
+    goes_on = f"hive sessions resume {name} --input FILE"
+    assert goes_on in (await house.hive("why", name))[1]
+    assert f"try again with `{goes_on}`" in (await house.hive("executions", "wait", name))[2]
     (house.place.path / "answer.json").write_text('{"input": "It is Ada."}')
     code, out, err = await house.hive("sessions", "resume", name, "--input", "answer.json")
     assert (code, out.strip()) == (0, f"{name}-2"), err

@@ -1,6 +1,6 @@
 """An agent in a process of its own, to be killed: failures set off a guardian, and call back who watches.
 
-`python -m … DIRECTORY`
+`python -m … DIRECTORY`; it writes a line for each failure.
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ def specs() -> list[EntryPointSpec]:
 
 
 async def client(runtime: AgentRuntime) -> None:
-    """Fail again and again."""
+    """Fail again and again, and say so."""
     while True:
         await runtime.trigger_and_wait("api", {})
+        print("failed", flush=True)
 
 
 async def main(directory: Path) -> None:
@@ -72,7 +73,6 @@ async def main(directory: Path) -> None:
     for spec in specs():
         runtime.register_entry_point(spec)
     await runtime.start()
-    print("ready", flush=True)
     await asyncio.gather(*(client(runtime) for _ in range(AT_ONCE)))
 
 

@@ -48,7 +48,7 @@ SPECS = (
         max_concurrent=3,
         flow={"batch": {"max": 4, "wait": "20ms", "key": "input.key"}},
     ),
-    EntryPointSpec(id="rated", flow={"rate_limit": {"limit": 20, "per": "1s"}}),
+    EntryPointSpec(id="rated", flow={"rate_limit": {"limit": 20, "per": "1h"}}),
 )
 
 

@@ -264,6 +264,8 @@ async def test_an_agent_is_described(load, folder):
     assert (info.name, info.node_count, info.edge_count) == ("Lead Report", 3, 3)
     assert (info.entry_node, info.is_multi_entry_point) == ("score", True)
     assert [each["id"] for each in info.nodes] == ["score", "report", "reject"]
+    tasks = {each["id"]: each["task"] for each in info.async_entry_points}
+    assert tasks["nightly"] == "Score last night's leads."
     assert json.dumps(info.to_dict())
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
 import os
 import sys
+from dataclasses import replace
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from hive_daemon.config.alert_keys import AlertConfig
 from hive_daemon.daemon.alert_sinks import alert_rules
 from hive_daemon.http.outbound import WebhookSink
-from hive_daemon.monitoring.alert_command import CommandSink
+from hive_daemon.monitoring.alert_command import CommandSink, hand_over
 from hive_daemon.monitoring.alert_rules import Alert, AlertKind
 from hive_daemon.monitoring.alerts import AlertFailed, AlertRule, Alerts, LogSink
 from hive_daemon.monitoring.ticket import Severity
+from hive_daemon.observability.log_repeats import Repeats
 from hive_daemon.runtime.webhook_schemes import Check, Request, Verdict, Verify
 from hive_daemon.storage.incident_book import sighted
 from hive_daemon.tasks import Scope
@@ -101,6 +105,39 @@ async def test_a_command_that_fails_says_what_it_wrote():
         await CommandSink((sys.executable, "-c", code)).deliver(ALERT)
 
 
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_command_that_ends_without_reading_has_taken_it(loop):
+    with asyncio.Runner(loop_factory=loop) as runner:
+        for _ in range(5):
+            runner.run(CommandSink(("true",)).deliver(ALERT))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_document_is_given_to_a_command_that_has_ended(loop):
+    async def work():
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec("true", stdin=pipe, stderr=pipe)
+        await process.wait()
+        hand_over(process, b"{}")
+        assert await process.communicate() == (None, b"")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(work())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_long_alert_reaches_the_command_as_a_whole(loop, tmp_path):
+    place = tmp_path / "told.json"
+    code = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    long = replace(ALERT, incident=replace(ALERT.incident, evidence="x" * 300_000))
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(CommandSink((sys.executable, "-c", code, str(place))).deliver(long))
+    assert json.loads(place.read_text())["data"]["evidence"] == "x" * 300_000
+
+
 async def test_a_command_that_is_not_there_says_so(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         await CommandSink((str(tmp_path / "nothing"),)).deliver(ALERT)
@@ -136,6 +173,65 @@ async def test_a_sink_that_fails_is_tried_again_and_then_given_up(caplog):
     assert [each.message for each in caplog.records if each.levelno >= logging.ERROR] == [
         "an alert could not be delivered"
     ]
+
+
+class Broken:
+    """A sink with a mistake in it: it breaks on the first alert, however often that comes, and takes all others."""
+
+    def __init__(self):
+        self.first, self.told = None, []
+
+    async def deliver(self, alert):
+        self.first = self.first or alert
+        if alert is self.first:
+            raise RuntimeError("a mistake")
+        self.told.append(alert)
+
+
+async def test_a_sink_that_breaks_in_a_way_nobody_expected_takes_the_next_alert(caplog):
+    clock, sink, scope = FakeClock(), Broken(), Scope("test")
+    alerts = Alerts([AlertRule("broken", sink, "broken")], MemoryIncidents(clock), clock)
+    alerts.start(scope)
+    later = replace(ALERT, incident=replace(ALERT.incident, id="incident_later"))
+    alerts.offer(ALERT)
+    alerts.offer(later)
+    await alerts.settle(20)
+    await scope.close()
+    assert sink.told == [later]
+    [lost] = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert (lost.message, lost.error) == ("an alert could not be delivered", "a mistake")
+    assert lost.exc_info is not None
+
+
+class LostBook(MemoryIncidents):
+    """A book that breaks when it is asked for a cooldown."""
+
+    async def may_alert(self, id, rule, cooldown_seconds):
+        raise RuntimeError("a mistake")
+
+
+async def test_an_alert_is_told_though_its_cooldown_is_not_known():
+    clock, ears, scope = FakeClock(), Ears(failures=0), Scope("test")
+    alerts = Alerts([AlertRule("ears", ears, "ears")], LostBook(clock), clock)
+    alerts.start(scope)
+    alerts.offer(ALERT)
+    await alerts.settle(20)
+    await scope.close()
+    assert ears.told == [ALERT]
+
+
+async def test_each_sink_that_fails_is_named_in_the_log(caplog):
+    made = [rule(command=[f"/nowhere/{name}"]) for name in ("page", "mail")]
+    clock, scope = FakeClock(), Scope("test")
+    alerts = Alerts(made, MemoryIncidents(clock), clock)
+    alerts.start(scope)
+    alerts.offer(ALERT)
+    await alerts.settle(20)
+    await scope.close()
+    repeats = Repeats()
+    lost = [each for each in caplog.records if each.message == "an alert could not be delivered"]
+    assert {repeats.admit(record).record for record in lost} == set(lost)
+    assert len(lost) == 2
 
 
 async def test_the_log_has_one_line_for_an_alert(caplog):

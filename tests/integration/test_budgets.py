@@ -362,6 +362,7 @@ async def test_a_call_without_a_price_is_blocked_under_a_limit_in_dollars(tmp_pa
         result = await run(runtime)
     assert (result.error_code, server.requests) == ("budget_exceeded", [])
     assert "the price of openai/nobody-knows-me is not known" in result.error
+    assert "set unpriced: allow" in result.error
 
 
 async def test_a_call_without_a_price_is_counted_where_it_is_allowed(tmp_path, server):

@@ -123,6 +123,7 @@ def test_stats_for_people(server, hive):
         (["sessions", "show", "latest"], "latest_execution"),
         (["drain"], "state"),
         (["version"], "hived"),
+        (["--version"], "hived"),
         (["trigger", "triage"], "execution_id"),
         (["sessions", "input", "latest", "yes"], "execution_id"),
         (["sessions", "resume", "latest"], "execution_id"),
@@ -356,7 +357,17 @@ ENDINGS = [
     ({"status": "failed", "error_code": "budget_exceeded"}, 7, "failed at node parse"),
     ({"status": "recovery_exhausted"}, 1, "recovery exhausted at node parse"),
     ({"status": "cancelled"}, 130, "cancelled at node parse"),
+    (
+        {"status": "failed", "error_code": "budget_exceeded"},
+        7,
+        "`hive budget status`, then try again",
+    ),
     ({"status": "paused"}, 8, "hive sessions resume session_"),
+    (
+        {"status": "paused", "error": "the budget is spent", "error_code": "budget_exceeded"},
+        8,
+        "is paused at node parse: the budget is spent\nhint: see when it begins anew with `hive budget status`",
+    ),
     (
         {"status": "waiting_input", "waiting": {"question": "which\ndisk?", "options": ["a", "b"]}},
         8,
@@ -510,6 +521,14 @@ def test_events_of_all_agents_can_be_chosen(server, hive):
     _, out, _ = hive("events", "--type", "execution_*", "--entry-point", "ops/triage")
     assert [line.split()[1:3] for line in out.splitlines()] == [["execution_started", "ops/triage"]]
     assert server.asked[-1].query["entry_point"] == ["ops/triage"]
+
+
+def test_events_can_be_the_newest_of_those_since_a_time(server, hive):
+    server.publish("execution_started")
+    code, _, err = hive("events", "--since", "2026-03-02T09:00:00Z", "-n", "3")
+    assert code == 0, err
+    asked = server.asked[-1].query
+    assert (asked["since"], asked["last"]) == (["2026-03-02T09:00:00Z"], ["3"])
 
 
 def test_a_reader_that_was_too_slow_goes_on_where_it_stopped(server, hive):

@@ -136,6 +136,15 @@ async def test_the_command_shows_budgets(host, hive):
     assert json.loads(out)["unpriced"] == "block"
 
 
+async def test_of_a_budget_with_two_limits_only_the_spent_one_is_shown_as_exceeded(host, hive):
+    await spend(host, Amount(1.0, 1, 1))
+    code, out, _ = await hive("budget", "status")
+    states = {line.split()[-1] for line in out.splitlines() if "1,000 tokens" in line}
+    spent = [line for line in out.splitlines() if line.endswith("exceeded")]
+    assert (code, states, len(spent)) == (0, {"ok"}, 1)
+    assert "1 token " in out
+
+
 async def test_a_forecast_multiplies_fires_with_what_one_came_to(host, client, hive):
     for _ in range(4):
         answer = await client.post("/v1/entry-points/payer/tell/trigger", {})
@@ -151,8 +160,12 @@ async def test_a_forecast_multiplies_fires_with_what_one_came_to(host, client, h
         "entry_point:payer/tell 1d usd,tokens",
         None,
     )
-    code, out, _ = await hive("budget", "forecast", "--days", "2")
+    code, out, err = await hive("budget", "forecast", "--days", "2")
     assert (code, "payer/tell" in out) == (0, True)
+    # The timers that never ran do not hide what is known of the others.
+    assert "Together $0.9600 if all goes as usual, $1.9200 if" in out
+    assert "left out: " in err
+    assert "payer/tell" not in err
 
 
 async def test_the_commands_say_when_there_are_no_budgets(tmp_path):

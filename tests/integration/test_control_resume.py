@@ -141,6 +141,7 @@ async def test_only_what_failed_is_retried(host, client):
     refused = await resume(client, name, retry_failed=True)
     assert (refused.status, refused.code) == (409, "illegal_move")
     assert refused.error["message"] == f"{name} is paused: nothing failed"
+    assert refused.error["hint"] == f"go on with it by `hive sessions resume {name}`"
     host.gate.fails.add("report")
     name, _ = await run(client, "ops/triage")
     host.gate.fails.clear()

@@ -291,6 +291,15 @@ async def test_a_person_reads_times_with_their_zone(hive):
     assert len(re.findall(r" 09:00:00 \+0[12]:00", out)) == 2
 
 
+async def test_the_instants_of_a_paused_timer_are_not_shown_as_fires_to_come(hive, client):
+    await client.post("/v1/timers/pause", {"ids": ["tell"]})
+    _, out, _ = await hive("describe", "tell")
+    assert "\nnext, as if it were not paused\n" in out
+    await client.post("/v1/timers/resume", {"ids": ["tell"]})
+    _, out, _ = await hive("describe", "tell")
+    assert "\nnext\n" in out
+
+
 async def test_what_became_of_the_last_instant_is_not_told_as_what_is(host, hive, client):
     await client.post("/v1/timers/pause", {"ids": ["tell"]})
     held = TimerSkip(TimerOutcome.SKIPPED_PAUSED, "the timer was paused")

@@ -87,6 +87,18 @@ async def test_a_stream_begins_at_a_time(host, client):
     assert await shown(client, "since=2999-01-01T00:00:00Z") == []
 
 
+@pytest.mark.parametrize("filtered", ["", "&node_id=parse"])
+async def test_a_stream_begins_with_the_newest_since_a_time(client, filtered):
+    await finished(client)
+    before = await shown(client, filtered)
+    await finished(client)
+    after = (await shown(client, filtered))[len(before) :]
+    since = f"since={after[0]['timestamp']}{filtered}"
+    assert await shown(client, f"{since}&last=1") == after[-1:]
+    assert await shown(client, f"{since}&last={len(after) + 1}") == after
+    assert await shown(client, f"{since}&last=0") == []
+
+
 @pytest.mark.parametrize(
     "query", ["since=yesterday", "since=2026-03-02T09:00:00", "node_id=", "agent=nobody", "nod=x"]
 )

@@ -94,6 +94,23 @@ async def test_ps_lists_what_has_not_ended(host: Host, client: Client) -> None:
     assert {line["id"] for line in every} == {asks, rests, done}
 
 
+async def test_ps_says_what_runs_and_gives_no_sign_of_life(host: Host, client: Client) -> None:
+    name = await start(client, "ops/triage")
+    await host.gate.entered.wait()
+    [line] = (await client.get("/v1/ps")).json["items"]
+    assert (line["id"], line["held_by"], line["waits_for"]) == (name, None, None)
+    stream = host.runtime("ops").get_stream("triage")
+    assert stream is not None
+    execution = stream.get_context(name)
+    assert execution is not None
+    [pulse] = execution.pulses
+    pulse.is_told = True  # What the stall watch does when the silence has been long enough.
+    [line] = (await client.get("/v1/ps?filter=held_by=stalled")).json["items"]
+    assert line["waits_for"].startswith("no sign of life for ")
+    assert line["waits_for"].endswith(", at node hold")
+    host.gate.is_open.set()
+
+
 async def test_ps_filters_and_sorts(host: Host, client: Client) -> None:
     host.gate.is_open.set()
     asks, done = await settled(client, "desk/ask"), await settled(client, "ops/triage")

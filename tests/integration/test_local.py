@@ -356,9 +356,18 @@ def test_a_server_that_does_not_come_is_named_with_the_reason(local, tmp_path):
     assert local("mcp", "probe", path, "--server", "tiny")[0] == 0
 
 
-@pytest.mark.parametrize("words", [("nowhere.json",), ("{path}", "--server", "other")])
-def test_what_cannot_be_probed_is_refused(local, tmp_path, words):
-    path = declared(tmp_path, tiny=hand_made())
-    code, output, _ = local("mcp", "probe", *(word.format(path=path) for word in words))
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere.json",), "nowhere.json: there is no such file"),
+        (("{empty}",), "{empty}/mcp_servers.json: there is no such file"),
+        (("{path}", "--server", "other"), "hint: it declares tiny"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(local, tmp_path, words, said):
+    path, empty = declared(tmp_path, tiny=hand_made()), tmp_path / "empty"
+    empty.mkdir()
+    places = {"path": path, "empty": empty}
+    code, output, _ = local("mcp", "probe", *(word.format(**places) for word in words))
     assert code == 2
-    assert output
+    assert said.format(**places) in output

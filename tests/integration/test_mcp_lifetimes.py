@@ -54,7 +54,9 @@ async def test_a_killed_guard_takes_its_server_along():
         guards = [pid for pid in marked(mark) if b"guard.py" in _command(pid)]
         os.kill(guards[0], signal.SIGKILL)
         await world.until(ServerState.READY, starts=2)
-        assert len(marked(mark)) == 2
+        async with asyncio.timeout(DEADLINE):
+            while len(marked(mark)) != 2:
+                await asyncio.sleep(0.02)
     assert await gone(mark) == []
 
 

@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -279,6 +278,7 @@ async def test_what_an_event_sets_off_is_in_the_commit_that_made_the_event(tmp_p
     guardian = listener(event_types=["node_completed"], filter_node="work", filter_stream="api")
     graph = graph_of(WORK, FAIL, GUARD, edges=[("work", "fail")])
     async with agent(tmp_path, API, guardian, graph=graph) as (services, runtime, _):
+        await runtime.trigger_and_wait("api", {})
         for _ in range(40):
             name = await runtime.trigger("api", {})
             for _ in range(dice.randrange(60)):
@@ -303,9 +303,8 @@ def test_kill_9_neither_loses_nor_doubles_what_events_set_off(tmp_path):
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         with child.stdout:
-            assert child.stdout.readline() == "ready\n"
-            # Any moment will do: this is where the process is hit, not something waited for.
-            time.sleep(dice.uniform(0.05, 0.5))
+            for _ in range(dice.randrange(1, 60)):
+                assert child.stdout.readline() == "failed\n"
             child.kill()
             child.wait()
         failed, guarded = asyncio.run(told_and_set_off(tmp_path))

@@ -17,6 +17,8 @@ OTHER = WebhookRoute("other", "/other", secret="s3cret")
 BATCH = 50
 SLACK_KIB = 8 * 1024
 """What the allocator may keep; 10,000 bodies of 2 KiB would be 20 MiB."""
+FLOODS = 3
+"""What is kept of a flood is kept of each; an allocator needs new room once. One that takes none acquits the server."""
 
 
 def resident_kib() -> int:
@@ -53,22 +55,29 @@ async def test_ten_thousand_bad_signatures_leave_memory_flat_and_other_routes_an
         webhooks(GUARDED, OTHER, intake=intake, ledger=ledger) as server,
     ):
         assert await flood(server, 800) == {401}
-        gc.collect()
-        before = resident_kib()
-        flooding = asyncio.ensure_future(flood(server, 10_000))
-        others = 0
-        while not flooding.done():
-            answer = await post(server, BODY, signed, target="/other")
-            assert answer.status == 202
-            others += 1
-        assert await flooding == {401}
-        gc.collect()
-        grown = resident_kib() - before
+        grown = [await growth(server, signed)]
+        while grown[-1] >= SLACK_KIB and len(grown) < FLOODS:
+            grown.append(await growth(server, signed))
         answered = server.doors["/hook"].answered
-    assert grown < SLACK_KIB
-    assert others > 0
+    assert min(grown) < SLACK_KIB, grown
     assert len(intake.deliveries) == 1
-    assert answered[401] == 10_800
+    assert answered[401] == 800 + 10_000 * len(grown)
+
+
+async def growth(server: WebhookServer, signed: dict[str, str]) -> int:
+    """Flood one route while another answers; return by how many KiB this process grew."""
+    gc.collect()
+    before = resident_kib()
+    flooding = asyncio.ensure_future(flood(server, 10_000))
+    others = 0
+    while not flooding.done():
+        answer = await post(server, BODY, signed, target="/other")
+        assert answer.status == 202
+        others += 1
+    assert await flooding == {401}
+    assert others > 0
+    gc.collect()
+    return resident_kib() - before
 
 
 async def test_a_body_of_two_gigabytes_is_refused_before_any_of_it_is_read() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hive_cli.durations import absolute, brief, parse_duration, relative
 from hive_cli.failures import Failure
-from hive_cli.narration import Narrator
+from hive_cli.narration import BROKE_OFF, Narrator
 from hive_cli.render import (
     escape,
     is_coloured,
@@ -192,3 +192,39 @@ def test_text_runs_on_until_something_else_happens():
 
 def test_text_that_nothing_follows_still_ends_its_line():
     assert _narrated({"type": "llm_text_delta", "data": {"content": "Hello"}}) == "Hello\n"
+
+
+def _written(content, snapshot, node="a", **more):
+    data = {"content": content, "snapshot": snapshot, **more}
+    return {"type": "llm_text_delta", "execution_id": "s", "node_id": node, "data": data}
+
+
+def test_text_that_is_written_anew_is_not_taken_for_more_of_it():
+    told = _narrated(
+        _written("Hel", "Hel"),
+        _written("", "", is_reset=True),
+        _written("Hel", "Hel"),
+        _written("lo.", "Hello."),
+        _written("Next.", "Next."),
+    )
+    assert told == f"Hel\n{BROKE_OFF}\nHello.\nNext.\n"
+
+
+def test_a_piece_that_was_lost_on_the_way_comes_with_the_next():
+    told = _narrated(_written("one ", "one "), _written("three", "one two three"))
+    assert told == "one two three\n"
+
+
+def test_who_comes_amid_an_answer_hears_it_from_there_on():
+    told = _narrated(_written("two ", "one two "), _written("three", "one two three"))
+    assert told == "two three\n"
+
+
+def test_what_two_nodes_write_at_the_same_time_is_kept_apart():
+    told = _narrated(
+        _written("one ", "one "),
+        _written("eins ", "eins ", node="b"),
+        _written("two", "one two"),
+        _written("zwei", "eins zwei", node="b"),
+    )
+    assert told == "one \neins \ntwo\nzwei\n"

@@ -50,7 +50,7 @@ def test_a_wrong_value_by_reference_is_told_as_it_was_written(place):
 
 def test_a_secret_in_clear_raises_a_warning_and_another_if_everybody_can_read_it(place):
     loaded = place.load("llm:\n  api_key: sk-1\n")
-    in_clear = "llm.api_key: the secret stands in the file in clear, write ${env:NAME} or ${file:PATH} instead (line 2)"
+    in_clear = "llm.api_key stands in the file in clear, write ${env:NAME} or ${file:PATH} instead (line 2)"
     assert loaded.warnings == (in_clear,)
     place.own_file.chmod(0o644)
     own = place.own_file

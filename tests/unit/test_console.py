@@ -96,6 +96,10 @@ class Talking:
         data = {"content": content, "snapshot": snapshot, **more}
         await self.bus.publish(AgentEvent(EventType.CLIENT_OUTPUT_DELTA, "s", data=data))
 
+    async def request(self, prompt, options=()):
+        data = {"prompt": prompt, "options": list(options)}
+        await self.bus.publish(AgentEvent(EventType.CLIENT_INPUT_REQUESTED, "s", data=data))
+
 
 async def test_each_answer_and_each_question_begins_on_a_line_of_its_own():
     runtime, person = Talking(), Listener()
@@ -113,3 +117,22 @@ async def test_each_answer_and_each_question_begins_on_a_line_of_its_own():
         await talk.end_line()
     told = ["Hello.", "Well", BROKE_OFF, "Well.", "So", "Good? (yes, no)", "> yes", "Fine."]
     assert person.heard.splitlines() == told
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "asked"),
+    [
+        ("What rules?", (), "> yes\n"),
+        ("Which ones?", (), "Which ones?\n> yes\n"),
+        ("What rules?", ("a", "b"), "What rules? (a, b)\n> yes\n"),
+    ],
+)
+async def test_what_a_node_asks_in_plain_words_is_not_shown_twice(prompt, options, asked):
+    runtime, person = Talking(), Listener()
+    talk = Conversation(person)
+    with talk.attached(runtime):
+        await runtime.tell("What ", "What ")
+        await runtime.tell("rules?", "What rules?")
+        await runtime.request(prompt, options)
+        assert await talk.answer_for("") == "yes"
+    assert person.heard == f"What rules?\n{asked}"

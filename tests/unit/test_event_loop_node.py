@@ -77,6 +77,23 @@ async def test_a_call_of_the_judge_is_told_and_counts():
     assert (result.stats.llm_call_count, result.stats.cost_usd) == (3, None)
 
 
+class SlowJudge(PlayedModel):
+    """Takes its time for a whole answer."""
+
+    async def acomplete(self, messages, system="", max_tokens=4096):
+        await self.clock.sleep(2.5)
+        return await super().acomplete(messages, system, max_tokens)
+
+
+async def test_the_time_of_a_call_of_the_judge_is_told():
+    world = played(sets(a="1"), says("Done."))
+    world.model = SlowJudge(sets(a="1"), says("Done."))
+    world.model.clock = world.clock
+    await world.run(node(output_keys=["a"], success_criteria="It is right."))
+    last = world.recorder.of("llm_turn_complete")[-1]
+    assert last.latency_seconds == 2.5
+
+
 async def test_a_turn_with_outputs_costs_three_commits():
     world = played(sets(a="1"), says("Done."))
     await world.run(node(output_keys=["a"]))

@@ -243,6 +243,19 @@ async def test_an_execution_pauses_after_a_pause_node_and_goes_on_behind_it():
     assert done.output == {"k": 1, "more": "tea"}
 
 
+async def test_a_program_that_asks_for_a_pause_gets_one_at_the_next_boundary():
+    seen, executor = [], GraphExecutor()
+    graph = graph_by(
+        edge("a", "b"),
+        functions={"a": lambda: executor.request_pause(), "b": lambda: seen.append("b")},
+    )
+    paused = await executor.execute(graph, GOAL)
+    assert (paused.success, paused.status, paused.path, seen) == (True, "paused", ["a"], [])
+    state = json.loads(json.dumps(paused.session_state))
+    done = await executor.execute(graph, GOAL, session_state=state)
+    assert (done.status, done.path, seen) == ("completed", ["a", "b"], ["b"])
+
+
 async def test_a_pause_may_name_another_node_to_go_on_at():
     graph = graph_by(
         edge("a", "b"),

@@ -72,6 +72,7 @@ async def test_what_never_fits_fails_the_node_after_two_summaries():
     world = World(PlayedModel(calls(("search", {})), otherwise=says(breaks=TOO_LONG)))
     result = await world.run(node())
     assert (result.error_type, result.retryable) == ("context_too_large", False)
+    assert "also after it was shortened: the model's own window is smaller" in result.error
     assert len(world.model.asked) <= 2
     assert world.recorder.kinds()[-1] == "node_loop_completed"
 

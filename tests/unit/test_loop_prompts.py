@@ -57,7 +57,21 @@ def test_values_that_are_no_text_become_json():
 
 
 def opening(spec, inputs, **fields):
-    return opening_message(World().context(spec, inputs, **fields), False, (), 1_000)
+    return opening_message(World().context(spec, inputs, **fields), None, (), 1_000)
+
+
+@pytest.mark.parametrize(
+    ("last_node", "beginning"),
+    [
+        (None, "Your task: a"),
+        ("before", "The next step: a"),
+        ("a", "You are at this step again: a"),
+    ],
+)
+def test_a_step_that_was_broken_off_is_not_called_the_next_one(last_node, beginning):
+    text = opening_message(World().context(node("a"), {}), last_node, (), 1_000)
+    assert text.startswith(beginning)
+    assert ("set every output anew" in text) is (last_node == "a")
 
 
 def test_an_event_names_its_source():

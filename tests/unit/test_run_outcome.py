@@ -78,6 +78,18 @@ def ended(status, stop=Stop.NONE, result=None, **changes):
             f"try again with {GO_ON}",
             7,
         ),
+        (
+            ended("failed", error="nobody is asked", error_code="input_needed"),
+            "failed at node review: nobody is asked",
+            f"try again with `hive run desk --resume {NAME} --set input=TEXT`",
+            1,
+        ),
+        (
+            ended("failed", error="the graph is another", error_code="graph_changed"),
+            "failed at node review: the graph is another",
+            f"try again with `hive run desk --resume {NAME} --accept-changed-graph`",
+            1,
+        ),
         (ended("recovery_exhausted"), "recovery exhausted at node review", f"try again with {GO_ON}", 1),
         (
             ended("cancelled", Stop.SIGNAL, node_id=None, result=LEFT),

@@ -134,6 +134,56 @@ def test_a_node_that_goes_on_after_it_waited_or_after_a_crash_is_one_span():
     assert (node.start - BEGAN, node.end - BEGAN, node.error) == (1, 8, "")
 
 
+def at_node(event, node="ask"):
+    return replace(event, node_id=node)
+
+
+def test_a_node_that_failed_and_is_tried_again_by_itself_is_one_span_up_to_its_end():
+    start, failure, reborn, turn, end = told(
+        (1, "node_started", BEGIN),
+        (2, "node_completed", {**BEGIN, "success": False}),
+        (2, "execution_resurrected", {"attempt": 1}),
+        (6, "llm_turn_complete", TURN),
+        (7, "node_completed", {**BEGIN, "success": True}),
+    )
+    spans = spans_of(ROW, (start, failure, at_node(reborn), turn, end))
+    [node] = [span for span in spans if span.kind is SpanKind.NODE]
+    [chat] = [span for span in spans if span.kind is SpanKind.CHAT]
+    assert (node.start - BEGAN, node.end - BEGAN, node.error) == (1, 7, "")
+    assert chat.parent_id == node.span_id
+    assert "error.type" not in node.attributes
+
+
+def test_a_node_that_failed_in_an_earlier_execution_has_its_span_in_the_one_that_retries_it():
+    second = {**BEGIN, "visit": 2}
+    resumed, turn, end = told(
+        (1, "execution_resumed", {}),
+        (4, "llm_turn_complete", TURN),
+        (5, "node_completed", {**second, "success": True}),
+    )
+    spans = spans_of(ROW, (at_node(resumed), turn, end))
+    [node] = [span for span in spans if span.kind is SpanKind.NODE]
+    [chat] = [span for span in spans if span.kind is SpanKind.CHAT]
+    assert (node.start - BEGAN, node.end - BEGAN) == (1, 5)
+    assert (node.attributes["hive.node.visit"], node.attributes["hive.node.type"]) == (
+        2,
+        "event_loop",
+    )
+    assert chat.parent_id == node.span_id
+
+
+def test_a_branch_that_is_tried_again_beside_the_one_that_is_named_has_its_span():
+    start, failure, reborn, end = told(
+        (1, "node_started", BEGIN),
+        (2, "node_completed", {**BEGIN, "success": False}),
+        (3, "execution_resurrected", {"attempt": 1}),
+        (7, "node_completed", {**BEGIN, "success": True}),
+    )
+    spans = spans_of(ROW, (start, failure, at_node(reborn, "other"), end))
+    [node] = [span for span in spans if span.kind is SpanKind.NODE]
+    assert (node.start - BEGAN, node.end - BEGAN, node.error) == (1, 7, "")
+
+
 @pytest.mark.parametrize(
     ("model", "provider"),
     [

@@ -233,6 +233,13 @@ WARNINGS = {
             "graph 'g': loop_config.max_iteration is unknown and has no effect; did you mean max_iterations?",
         ],
     ),
+    "conversation_mode": (
+        chain(conversation_mode="continous"),
+        [
+            "graph 'g': conversation_mode: 'continous' is unknown and counts as isolated; "
+            "write continuous or isolated",
+        ],
+    ),
 }
 
 

@@ -34,7 +34,7 @@ def text(route: str, listen: str = "127.0.0.1:8080") -> str:
             "secret: x, secrets: [y]",
             ": the value is no valid route: write secret or secrets, not both",
         ),
-        ("tolerance: 300", ".tolerance: 300 is a number, a text is needed"),
+        ("tolerance: 300", ".tolerance: 300 has no unit, write for example 300s or 300m"),
         (
             "tolerance: soon",
             '.tolerance: "soon" is no duration, write for example 30s, 5m or 1h30m',

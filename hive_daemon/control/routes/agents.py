@@ -18,4 +18,6 @@ async def list_agents(control: Control, ask: Ask) -> web.StreamResponse:
     own: dict[str, list[Place]] = {}
     for place in places(control.host):
         own.setdefault(place.agent.name, []).append(place)
-    return listed([agent_view(agent, own.get(agent.name, [])) for agent in page], cursor)
+    return listed(
+        [agent_view(control.host, agent, own.get(agent.name, [])) for agent in page], cursor
+    )

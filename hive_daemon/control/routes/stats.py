@@ -12,7 +12,7 @@ from hive_daemon.clock import iso_z
 from hive_daemon.control.agent_views import stream_view
 from hive_daemon.control.answers import Json, answer
 from hive_daemon.control.context import Ask, Control
-from hive_daemon.control.host import agents_of, state_of
+from hive_daemon.control.host import agents_of, condition_of, state_of
 from hive_daemon.control.places import places
 from hive_daemon.control.process import resident_bytes
 from hive_daemon.control.timer_views import live_timer, timer_places
@@ -83,7 +83,7 @@ def _executions(control: Control, figures: StoreStats) -> dict[str, int]:
 
 
 def _agents(control: Control) -> dict[str, int]:
-    states = Counter(str(agent.state) for agent in agents_of(control.host))
+    states = Counter(condition_of(control.host, agent) for agent in agents_of(control.host))
     return {state: states[state] for state in _AGENT_STATES}
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from hive_daemon.control.answers import Json, answer
 from hive_daemon.control.context import Ask, Control
-from hive_daemon.control.host import Agent, agents_of
+from hive_daemon.control.host import Agent, agents_of, condition_of, troubles_of
 from hive_daemon.control.views import time_view
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.tools.mcp_values import ServerState
@@ -21,10 +21,10 @@ async def status(control: Control, ask: Ask) -> web.StreamResponse:
 
 def _agent_view(control: Control, agent: Agent) -> Json:
     fortune = control.host.fortunes.of(agent.name)
-    degraded = [reason for reason in (agent.reason, fortune.trouble) if reason]
+    degraded = troubles_of(control.host, agent)
     return {
         "name": agent.name,
-        "state": "degraded" if degraded else str(agent.state),
+        "state": condition_of(control.host, agent),
         "last_success": time_view(fortune.last_success),
         "last_failure": time_view(fortune.last_failure),
         "consecutive_failures": fortune.failures,
