@@ -13,14 +13,22 @@ from tests.fakes.daemon_process import Place
 NODE = {"id": "work", "node_type": "function", "function": "steps:work", "max_retries": 1}
 FAILS = "async def work():\n    raise ValueError('job 17 is broken')\n"
 WORKS = "async def work():\n    return {}\n"
+PAGER = """
+import socket
+import sys
+
+with open({told!r}, "a") as told:
+    told.write(sys.stdin.read())
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    manager.sendto(b"PAGED=1", {manager!r})
+"""
 
 
 @pytest.fixture
 def pager(place: Place) -> list[str]:
-    """A command that adds what it reads to a file."""
-    told = place.path / "told.jsonl"
-    code = f"import sys; open({str(told)!r}, 'a').write(sys.stdin.read())"
-    return [sys.executable, "-c", code]
+    """A command that adds what it reads to a file, and says so where the test listens."""
+    told, manager = str(place.path / "told.jsonl"), str(place.manager.path)
+    return [sys.executable, "-c", PAGER.format(told=told, manager=manager)]
 
 
 def told(place: Place) -> list[tuple[str, str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
 from tests.fakes.daemon_process import SECONDS, Place
+from tests.fakes.tcp_port import tcp_port
 
 _LITELLM = re.compile(r"^import time:.*\|\s*litellm\b", re.MULTILINE)
 
@@ -33,25 +33,16 @@ def test_preload_imports_the_model_library(place: Place) -> None:
     assert daemon.terminate() == 0
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def statuses(place: Place, **http: Any) -> dict[str, int]:
     """Return how a daemon so configured answers for each page on its TCP port, which a route keeps open."""
-    port = free_port()
     route = {"source_id": "mail", "path": "/mail"}
     folder = str(place.path / "agents" / "witness")
     place.write(
         agents=[{"path": folder, "webhook_routes": [route]}],
-        http={"listen": f"127.0.0.1:{port}", **http},
+        http={"listen": "127.0.0.1:0", **http},
     )
     place.start().ready()
-    found = {}
+    port, found = tcp_port(place), {}
     for path in ("/livez", "/readyz", "/metrics"):
         client = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
         client.request("GET", path)

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,17 +19,15 @@ import pytest
 
 from tests.fakes.daemon_process import ROOT, SECONDS, Place
 from tests.fakes.raw_http import signature
+from tests.fakes.tcp_port import tcp_port
 from tests.fakes.webhook_lives import SECRET, life
 
 DEATHS = 500
 
 
 @pytest.fixture
-def port(place: Place) -> int:
-    """The port of a daemon whose `mail` entry point runs on each webhook of its only route."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        found: int = free.getsockname()[1]
+def mailbox(place: Place) -> Place:
+    """A place whose daemon runs the `mail` entry point on each webhook of its only route."""
     listens = {"event_types": ["webhook_received"], "filter_stream": "mail"}
     place.write(
         agents=[
@@ -48,9 +45,8 @@ def port(place: Place) -> int:
                 "webhook_routes": [{"source_id": "mail", "path": "/mail", "secret": SECRET}],
             }
         ],
-        http={"listen": f"127.0.0.1:{found}"},
     )
-    return found
+    return place
 
 
 def deliver(client: http.client.HTTPConnection, number: int) -> tuple[int, str]:
@@ -73,18 +69,18 @@ def executions(state: Path) -> dict[str, str]:
         return dict(rows.fetchall())
 
 
-def test_three_equal_deliveries_one_after_kill_9_are_one_execution(place: Place, port: int) -> None:
+def test_three_equal_deliveries_one_after_kill_9_are_one_execution(mailbox: Place) -> None:
     answers = []
     for tries in (2, 1):
-        daemon = place.start(LIFE="1").ready()
-        with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+        daemon = mailbox.start(LIFE="1").ready()
+        with closing(http.client.HTTPConnection("127.0.0.1", tcp_port(mailbox))) as client:
             answers += [deliver(client, 1) for _ in range(tries)]
         if tries == 2:
             daemon.kill()
     assert {status for status, _ in answers} == {202}
     [name] = {execution_id for _, execution_id in answers}
-    assert place.settled(name)["status"] == "completed"
-    assert list(executions(place.state)) == [name]
+    assert mailbox.settled(name)["status"] == "completed"
+    assert list(executions(mailbox.state)) == [name]
 
 
 @dataclass
@@ -120,13 +116,22 @@ def lives(tmp_path: Path) -> Iterator[Lives]:
     """Lives at the store in `tmp_path`."""
     command = [sys.executable, "-m", "tests.fakes.webhook_lives", str(tmp_path)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
-        yield Lives(process)
-        assert process.stdin is not None
-        process.stdin.close()
+        try:
+            yield Lives(process)
+        finally:
+            # The life that a failed test left, and the process that waits for it, are one group.
+            os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_kill_9_right_after_each_of_500_202s_loses_none(tmp_path: Path, lives: Lives) -> None:
     promised: dict[int, str] = {}
     for number in range(DEATHS):

@@ -177,6 +177,32 @@ BROKEN: dict[str, tuple[dict[str, str], list[str]]] = {
             "or 'llm_decide', not 'sometimes'",
         ],
     ),
+    "no_goal": (
+        {
+            "agent.py": GOOD.replace("goal = Goal", "aim = Goal") + "terminal_nodes = ['z']\n",
+            "steps.py": STEPS,
+        },
+        [
+            "agent.py: goal is missing, the module must define goal, nodes and edges",
+            "agent.py: terminal_nodes[0]: terminal node 'z' is not a node of the graph; add the node, or name another",
+        ],
+    ),
+    "json_goal_and_graph": (
+        {
+            "agent.json": json.dumps(
+                {
+                    **EXPORT,
+                    "goal": {"id": "g"},
+                    "graph": {**EXPORT["graph"], "terminal_nodes": ["z"]},
+                }
+            )
+        },
+        [
+            "agent.json: goal.name: is missing",
+            "agent.json: terminal_nodes[0]: terminal node 'z' is not a node of the graph; add the node, or name "
+            "another",
+        ],
+    ),
 }
 
 _CHAIN = [

@@ -8,12 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.architecture import house
-
-# One worker looks at everything: it parses each module once.
-pytestmark = pytest.mark.xdist_group("house")
 
 ROOT = Path(__file__).parents[2]
 

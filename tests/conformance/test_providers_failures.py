@@ -5,6 +5,7 @@ With a fallback configured, the fallback answers.
 
 import asyncio
 import socket
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -26,6 +27,7 @@ from tests.fakes.model_stages import (
     TALK,
     TOOLS,
     HttpStage,
+    LiteLLMStage,
     calls_may_be_cut_short,
     events_from,
     gather_into,
@@ -35,7 +37,6 @@ from tests.fakes.openai_server import Answer, Break, Failure, Reply, breaking
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{QUIET_WARNING}:UserWarning"),
-    pytest.mark.usefixtures("calls_cut_short"),
 ]
 
 MOST_SECONDS = 30
@@ -76,14 +77,9 @@ CASES = [
 
 @pytest.fixture(params=HTTP, ids=lambda stage: stage.__name__)
 async def wire(request):
-    async with request.param() as stage:
-        yield stage
-
-
-@pytest.fixture
-def calls_cut_short():
-    with calls_may_be_cut_short():
-        yield
+    with calls_may_be_cut_short() if request.param is LiteLLMStage else nullcontext():
+        async with request.param() as stage:
+            yield stage
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -169,3 +165,12 @@ async def test_tool_calls_of_a_model_that_broke_off_never_come_out(wire):
     assert of(events, ToolCallEvent) == []
     assert text_of(events) == TALK.text
     assert asked_of_first(wire) == TRIES
+
+
+@pytest.mark.parametrize("form", ["whole", "stream"])
+@pytest.mark.parametrize("status", [401, 429, 400, 500])
+async def test_a_failure_is_told_in_the_words_of_the_service(wire, form, status):
+    provider = wire.provider(Failure(status, "the service says so"), max_attempts=1)
+    with pytest.raises((CallUnavailable, CallRejected)) as failed:
+        await ask_in(form, provider, [])
+    assert str(failed.value).startswith("openai/fake: the service says so")

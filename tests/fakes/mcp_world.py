@@ -59,6 +59,12 @@ class World:
         assert not isinstance(answer, ToolResult)
         return await answer
 
+    async def answers(self, expected: str, tool: str, **inputs: Any) -> None:
+        """Call a tool until it answers so: a busy machine may let one call run out of its time, but not all."""
+        async with asyncio.timeout(DEADLINE):
+            while (await self.call(tool, **inputs)).content != expected:
+                continue
+
     def view(self, name: str = "") -> ServerView:
         views = self.servers.views()
         return next(view for view in views if not name or view.name == name)
@@ -107,7 +113,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-async def gone(mark: str, seconds: float = 5.0) -> list[int]:
+async def gone(mark: str, seconds: float = DEADLINE) -> list[int]:
     """Wait until no process has the mark; return those that still have it after the time."""
     try:
         async with asyncio.timeout(seconds):

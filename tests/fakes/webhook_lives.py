@@ -18,6 +18,7 @@ from typing import Any
 from hive_daemon.runtime.agent_runtime import AgentRuntime
 from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.runtime_config import AgentRuntimeConfig
+from hive_daemon.storage.mirror_fold import MirrorMode
 from tests.fakes.embedded import function, graph_of, running
 
 SECRET = "t0p-s3cret"
@@ -43,6 +44,7 @@ async def life(directory: Path) -> AsyncIterator[AgentRuntime]:
         webhook_port=0,
         webhook_routes=[{"source_id": "mail", "path": "/mail", "secret": SECRET}],
         recovery_attempts=1_000,
+        mirror=MirrorMode.OFF,
     )
     graph = graph_of(function("noted", noted, inputs=["event"]))
     async with running(directory, graph, SPEC, config=config) as runtime:

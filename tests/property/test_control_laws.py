@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from hive_daemon.control.table import find_route
 from hive_daemon.control.tail import Ends, Source, Start, Tail
 from hive_daemon.control.wire import Message, MessageReader, Route, Until
 from hive_daemon.errors import InvalidInput
-from hive_daemon.runtime.events import from_stored
+from hive_daemon.runtime.events import AgentEvent, EventType, from_stored
 from hive_daemon.runtime.hub import Hub
 from hive_daemon.storage.values import MAX_PAGE, StoredEvent
 
@@ -179,6 +180,46 @@ async def _play(numbered, selection, script, start, before):
     ends.closing.set_result(None)
     await running
     return reader.content
+
+
+written = st.tuples(
+    st.sampled_from(("one", "two")),
+    st.text("xy", min_size=1, max_size=3),
+    st.sampled_from(("goes on", "anew", "is told", "is read", "is forgotten")),
+)
+
+
+@settings(max_examples=80)
+@given(script=st.lists(written, max_size=40), room=st.integers(0, 3))
+def test_whoever_is_told_a_piece_of_a_text_has_it_whole(script, room):
+    """Whatever found no room or was forgotten unread, and however many nodes write, go on and begin anew."""
+    old_room = feed_module.BOX_MESSAGES
+    feed_module.BOX_MESSAGES = room
+    try:
+        asyncio.run(_write_and_read([*script, ("one", "x", "is read")]))
+    finally:
+        feed_module.BOX_MESSAGES = old_room
+
+
+async def _write_and_read(script):
+    feed, wholes, whole, told = Feed(Hub(NoMirror(), lambda lane: None)), [], {}, {}
+    with feed.watched(Wanted(Selection()), ()) as box:
+        for node, content, then in script:
+            whole[node] = content if then == "anew" else whole.get(node, "") + content
+            data = {"content": content, "snapshot": whole[node], "attempt": len(wholes)}
+            wholes.append(whole[node])
+            feed._tell(AgentEvent(EventType.LLM_TEXT_DELTA, "s", node, "e", data))
+            if then == "is told":
+                feed._tell(AgentEvent(EventType.LLM_TURN_COMPLETE, "s", node, "e", seq=1))
+                whole[node] = ""
+            if then == "is forgotten":
+                box.clear()
+            lines = box.take() if then == "is read" else ()
+            for said in [orjson.loads(line.content.split(b"data: ")[1]) for line in lines]:
+                if said["seq"] is None:
+                    by, piece = said["node_id"], said["data"]
+                    told[by] = piece.get("snapshot", told.get(by, "") + piece["content"])
+                    assert told[by] == wholes[piece["attempt"]]
 
 
 def _is_calm(feed, reader):
