@@ -34,7 +34,7 @@ MARK_SECONDS = 1.0
 HOLD_SECONDS = 1.0
 
 Say = Callable[[Sequence[Said]], None]
-"""Takes what was said in one round, in order."""
+"""Takes what was said, in order."""
 
 
 class Inbox(Protocol):
@@ -80,17 +80,21 @@ class Desk:
             self._files.close()
 
     def _round(self) -> None:
-        """Take in what has queued up, write what is due, answer."""
+        """Take in what has queued up, answer whoever waits, write what is due."""
         items = self._inbox.take(self._patience())
         losses = self._scribe.losses
         for item in items:
             self._take(item)
         if self._held:
             self._settle()
+        self._speak()
         self._due = self._scribe.write_due()
         if self._scribe.losses > losses:
             self._said.append(Behind())
+            self._speak()
         self._mark_in_time(bool(items))
+
+    def _speak(self) -> None:
         if self._said:
             said, self._said = self._said, []
             self._say(said)

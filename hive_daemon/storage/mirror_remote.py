@@ -1,7 +1,8 @@
 """A desk of the mirror in a process of its own: what it costs, the event loop does not pay.
 
-Nothing here waits for the other process. What it does not take in time is kept up to a bound; beyond that it is ended,
-as if it had been lost, and what it missed is caught up with from the store.
+Nothing here waits for the other process. What it does not take in time is kept up to a bound; beyond that, and if it
+owes an answer and says nothing for too long, it is ended, as if it had been lost, and what it missed is caught up with
+from the store.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ import sys
 from collections.abc import Callable
 
 from hive_daemon.storage.mirror_desk import Say
-from hive_daemon.storage.mirror_items import Begun, Closed, Item, Offered, Settings
+from hive_daemon.storage.mirror_items import (
+    Answer,
+    Barrier,
+    Begun,
+    Closed,
+    Item,
+    LagAsked,
+    Offered,
+    Rebuilding,
+    Settings,
+)
 from hive_daemon.storage.mirror_wire import Frames, frame
 from hive_daemon.tasks import Scope, to_thread
 
@@ -26,6 +37,9 @@ PROGRAM = "hive_daemon.storage.mirror_process"
 
 FLUSH_SECONDS = 0.02
 """How long a commit waits for others, unless somebody waits for an answer: each message wakes the process."""
+
+MOST_SILENT_SECONDS = 60.0
+"""How long the process may say nothing while it owes an answer."""
 
 CLOSE_SECONDS = 30.0
 """How long the process may take to write what is owed at the end."""
@@ -46,6 +60,9 @@ class RemoteDesk(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._frames = Frames()
         self._is_over = False
+        self._owed = 0
+        self._heard_at = 0.0
+        self._overdue: asyncio.TimerHandle | None = None
         self._scope = Scope("mirror desk")
         line, theirs = socket.socketpair()
         with theirs:
@@ -64,6 +81,8 @@ class RemoteDesk(asyncio.Protocol):
         The first of these goes at once, those that follow in the same turn of the event loop go together.
         """
         self._items.append(item)
+        if isinstance(item, Barrier | Rebuilding | LagAsked):
+            self._await_answer()
         if self._is_prompt:
             return
         if not isinstance(item, Begun | Offered):
@@ -103,7 +122,10 @@ class RemoteDesk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the process says."""
-        self._hear(self._frames.take(data))
+        said = self._frames.take(data)
+        self._heard_at = self._loop.time()
+        self._owed -= sum(isinstance(word, Answer) for word in said)
+        self._hear(said)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Go on without the process."""
@@ -122,13 +144,30 @@ class RemoteDesk(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > MOST_UNSENT:
             self._end()
 
+    def _await_answer(self) -> None:
+        if not self._owed:
+            self._heard_at = self._loop.time()
+        self._owed += 1
+        if self._overdue is None and not self._is_over:
+            self._overdue = self._loop.call_later(MOST_SILENT_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """End a process that owes an answer and is silent; look again later at one that is not."""
+        self._overdue = None
+        left = self._heard_at + MOST_SILENT_SECONDS - self._loop.time()
+        if self._owed and left <= 0:
+            self._end()
+        elif self._owed:
+            self._overdue = self._loop.call_later(left, self._lose_patience)
+
     def _end(self) -> None:
         """Let go of the process, which is dead, or as good as dead."""
         if self._is_over:
             return
         self._is_over = True
-        if self._flushing is not None:
-            self._flushing.cancel()
+        for timer in (self._flushing, self._overdue):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             self._transport.abort()
         self._process.kill()

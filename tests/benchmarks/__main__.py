@@ -13,7 +13,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "bench_store": ("--seconds", "2"),
     "bench_runtime": ("--seconds", "2"),
     "mirror_cost": (),
-    "bench_overhead": ("--rounds", "5"),
+    "bench_overhead": ("--rounds", "5", "--in-flight", "10,100"),
     "bench_bus": (),
     "bench_timers": (),
     "bench_webhooks": ("--seconds", "2"),

@@ -3,7 +3,9 @@
 Every fourth execution walks three function nodes and a model's loop with two tool calls, so that L3 is written; the
 others walk two function nodes. All runtimes run side by side in one process and take turns, a slice of time each, in an
 order that changes from round to round; a share is the median over the rounds of what a variant lost against "nothing"
-in the same round. The model is scripted and answers at once: any real one makes the shares smaller.
+in the same round. A slice counts from the moment at which as many executions have ended as are in flight, and not what
+ends after it: how a burst begins and ends is no rate. With many in flight, let a slice last several times as long as an
+execution (`--seconds 2`). The model is scripted and answers at once: any real one makes the shares smaller.
 
     python -m tests.benchmarks.bench_overhead [--seconds 0.5] [--rounds 7] [--in-flight 1,10,100] [--directory DIR]
 """
@@ -146,25 +148,34 @@ class Bench:
         self.slices: list[Slice] = []
         self._runtime = runtime
         self._numbers = count()
+        self._ended = 0
+        self._is_going = False
 
     async def slice(self, in_flight: int, seconds: float) -> Slice:
-        """Keep executions in flight for a while."""
-        began, before = time.perf_counter(), _cpu()
-        until = began + seconds
-        ended = sum(await asyncio.gather(*(self._client(until) for _ in range(in_flight))))
-        elapsed = time.perf_counter() - began
-        return Slice(ended / elapsed, (_cpu() - before) / ended * 1e3)
+        """Keep executions in flight for a while, and count once they are under way."""
+        self._ended, self._is_going = 0, True
+        under_way = asyncio.Event()
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(in_flight):
+                clients.create_task(self._client(in_flight, under_way))
+            await under_way.wait()
+            first, began, before = self._ended, time.perf_counter(), _cpu()
+            await asyncio.sleep(seconds)
+            ended, elapsed = self._ended - first, time.perf_counter() - began
+            spent = _cpu() - before
+            self._is_going = False
+        return Slice(ended / elapsed, spent / max(ended, 1) * 1e3)
 
-    async def _client(self, until: float) -> int:
-        ended = 0
-        while time.perf_counter() < until:
+    async def _client(self, in_flight: int, under_way: asyncio.Event) -> None:
+        while self._is_going:
             asks = next(self._numbers) % ONE_ASKS_IN == 0
             given = {"line": "three short words", "ask": asks}
             result = await self._runtime.trigger_and_wait("api", given)
             if result is None or not result.success:
                 raise RuntimeError(f"an execution did not end well: {result}")
-            ended += 1
-        return ended
+            self._ended += 1
+            if self._ended == in_flight:
+                under_way.set()
 
 
 async def open_bench(

@@ -169,6 +169,20 @@ async def test_a_process_that_is_hopelessly_behind_is_replaced(
     assert read_json(world.session(NAME) / "state.json")["status"] == "completed"
 
 
+async def test_a_process_that_owes_an_answer_and_stands_still_is_replaced(
+    world: World, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await world.start(NAME)
+    await world.mirror.lag()
+    os.kill(writer(), signal.SIGSTOP)
+    monkeypatch.setattr(mirror_remote, "MOST_SILENT_SECONDS", 0.01)
+    await world.end(running)
+    await world.drained(NAME)
+    monkeypatch.undo()
+    await caught_up(world, clock)
+    assert read_json(world.session(NAME) / "state.json")["status"] == "completed"
+
+
 async def test_what_it_logs_is_logged_here(world: World, caplog: pytest.LogCaptureFixture) -> None:
     sessions = world.directory / "sessions"
     sessions.parent.mkdir(parents=True)
