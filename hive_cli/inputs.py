@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Never
 
 from hive_cli.failures import usage
-from hive_cli.render import Json
+from hive_cli.render import Json, note
 from hive_daemon.control.wire import BODY_LIMIT_BYTES
 
 STDIN = "-"
@@ -28,6 +28,16 @@ def read_input(source: str, assignments: list[str], *, option: str = "--input") 
 def read_text(source: str, *, option: str) -> str:
     """Return a file, or standard input, as it is; raises Failure that names what is wrong."""
     return _decoded(_bytes(source, option), source, option, "utf-8")
+
+
+def read_answer() -> str:
+    """Return the answer to a question from standard input, without its last line's end; raises Failure for none."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        note("type the answer, then Ctrl-D")
+    text = read_text(STDIN, option="TEXT").removesuffix("\n")
+    if not text.strip():
+        raise usage("there is no answer on standard input", "say it there, or in place of the -")
+    return text
 
 
 def _decoded(content: bytes, source: str, option: str, encoding: str) -> str:

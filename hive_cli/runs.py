@@ -78,11 +78,12 @@ def is_settled(execution: Json) -> bool:
 def conclude(hive: Hive, execution: Json, waited: float | None = None) -> ExitCode:
     """Write the result of an execution and tell how it ended; return the exit code that says so.
 
-    `waited` is how long the caller was ready to wait, for one that is not settled.
+    What one has come to that did not complete is no result. `waited` is how long the caller was ready to wait, for one
+    that is not settled.
     """
     if hive.as_json:
         write_json(execution)
-    elif execution.get("output") is not None:
+    elif execution.get("status") == Status.COMPLETED and execution.get("output") is not None:
         write(to_json(execution["output"]))
     return tell_outcome(execution, waited)
 
@@ -124,13 +125,13 @@ def _bad_news(execution: Json) -> tuple[str, str]:
         asks = one_line(str(waiting.get("question") or "asks for input"))
         return (
             f"{id} waits{at}: {asks}{choice}",
-            f"answer with `hive sessions input {session} TEXT{_named(waiting)}`",
+            f"answer with `hive sessions input {session} -{_named(waiting)}`",
         )
     if status == Status.WAITING_APPROVAL:
         asks = one_line(str(waiting.get("question") or "asks for approval"))
         return (
             f"{id} waits{at}: {asks}",
-            f"look with `hive approvals show {id}`, then approve or reject",
+            f"look with `hive approvals show {id}`, then `hive approvals approve {id}` or `reject`",
         )
     if status == Status.PAUSED:
         return f"{id} is paused{at}{error}", f"{budget}go on with `hive sessions resume {session}`"

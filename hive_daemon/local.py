@@ -137,19 +137,20 @@ def check_config(given: argparse.Namespace) -> int:
     from hive_daemon.daemon.folders import check_agents
 
     with redirect_stdout(sys.stderr):
-        agents = check_agents(loaded)
+        agents, aimless = check_agents(loaded)
+    warnings = [*loaded.warnings, *aimless]
     faults = [f"{agent.name}: {error}" for agent in agents for error in agent.errors]
     file = str(loaded.path) if loaded.path is not None else None
     if given.as_json:
         document = {
             "file": file,
             "valid": not faults,
-            "warnings": list(loaded.warnings),
+            "warnings": warnings,
             "agents": [agent.to_dict() for agent in agents],
         }
         _write_json(_with_error(document, AgentLoadError.code, faults, _AGENT_HINT))
     else:
-        _write(*(f"warning: {warning}" for warning in loaded.warnings))
+        _write(*(f"warning: {warning}" for warning in warnings))
         for agent in agents:
             _write_report(agent)
         _write(f"{file or _NO_FILE}: {_verdict(len(faults))}")

@@ -15,13 +15,15 @@ from contextvars import ContextVar
 class Pulse:
     """The signs of life of one piece of work at a node.
 
-    `now` is a monotonic clock; `is_told`: its silence was told; `cut` ends the work, where somebody can mend that.
+    `now` is a monotonic clock; `is_told`: its silence was told; `cut` ends the work, where somebody can mend that;
+    `model` is the one that is being asked, empty for none.
     """
 
     def __init__(self, node_id: str, now: Callable[[], float]) -> None:
         self.node_id = node_id
         self.is_told = False
         self.cut: Callable[[], None] | None = None
+        self.model = ""
         self._now = now
         self._last = now()
         self._rests = 0
@@ -70,6 +72,17 @@ def cuttable(cut: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         pulse.cut = before
+
+
+@contextmanager
+def asking(model: str) -> Iterator[None]:
+    """Mark a stretch in which the work that this is part of waits for this model."""
+    pulse = _felt.get()
+    before, pulse.model = pulse.model, model
+    try:
+        yield
+    finally:
+        pulse.model = before
 
 
 def beat() -> None:

@@ -15,7 +15,7 @@ from hive_cli.durations import absolute, relative
 from hive_cli.failures import Failure, usage
 from hive_cli.follow import Follower, Source
 from hive_cli.grammar import Hive, command, group
-from hive_cli.inputs import read_input
+from hive_cli.inputs import STDIN, read_answer, read_input
 from hive_cli.narration import Narrator
 from hive_cli.options import (
     FollowFlag,
@@ -38,8 +38,8 @@ from hive_cli.render import (
     write_line,
     write_table,
 )
-from hive_cli.runs import cost, show_execution, tell_outcome, tokens
-from hive_daemon.control.wire import ErrorCode, ExitCode, Route, Until
+from hive_cli.runs import conclude, cost, show_execution, tell_outcome, tokens
+from hive_daemon.control.wire import ErrorCode, ExitCode, Route, Status, Until
 
 app = group("List, show, follow, resume and answer sessions.")
 
@@ -221,15 +221,29 @@ class Place:
 
 
 @command(app, "resume")
-def resume(hive: Hive, session: SessionRef, place: Place, input: InputOption = "") -> None:
+def resume(hive: Hive, session: SessionRef, place: Place, input: InputOption = "") -> ExitCode:
     """Go on with a session that is paused, waiting, interrupted, failed or cancelled."""
     body = place.body()
     if input:
         body["input"] = read_input(input, [])
-    path = Route.SESSION_RESUME.path(session=reference(session, "session"))
-    accepted = _accepted(hive, path, body)
+    id = reference(session, "session")
+    is_elsewhere = place.checkpoint or place.retry_failed
+    unanswered = None if input or is_elsewhere else _that_waits(hive, id)
+    if unanswered is not None and not body:
+        return conclude(hive, unanswered)
+    accepted = _accepted(hive, Route.SESSION_RESUME.path(session=id), body)
     if place.retry_failed:
         _tell_effects(hive, accepted)
+    if unanswered is not None:
+        return tell_outcome(unanswered)
+    return ExitCode.OK
+
+
+def _that_waits(hive: Hive, session: str) -> Json | None:
+    """Return the latest execution of a session if only a person's answer lets it go on."""
+    execution: Json = hive.client.get(Route.SESSION, session=session).get("latest_execution") or {}
+    asks = execution.get("status") in (Status.WAITING_INPUT, Status.WAITING_APPROVAL)
+    return execution if asks else None
 
 
 def _tell_effects(hive: Hive, accepted: Json) -> None:
@@ -257,13 +271,16 @@ def _tell_effects(hive: Hive, accepted: Json) -> None:
 def answer(
     hive: Hive,
     session: SessionRef,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT|-", help="What to say; - reads standard input.")
+    ],
     node: Annotated[
         str, typer.Option("--node", metavar="NODE", help="The node that asks, where several do.")
     ] = "",
 ) -> None:
     """Answer the question that a session waits with."""
-    body = {"text": text, "node_id": node} if node else {"text": text}
+    said = read_answer() if text == STDIN else text
+    body = {"text": said, "node_id": node} if node else {"text": said}
     _accepted(hive, Route.SESSION_INPUT.path(session=reference(session, "session")), body)
 
 

@@ -6,6 +6,7 @@ changed on disk: `hived --check` and `hived` read alike.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from hive_daemon.config.document import MAX_BYTES, Document, parse, parse_value
 from hive_daemon.config.draft import FILE, FLAG, Draft, Setting, draft_of_file, empty_keys
 from hive_daemon.config.environment import EnvironmentReading, read_environment
 from hive_daemon.config.files import is_world_readable, locate, read_text
-from hive_daemon.config.loaded import LoadedConfig, effective_tree, show
+from hive_daemon.config.loaded import TO_RUN, LoadedConfig, effective_tree, show
 from hive_daemon.config.model import HiveConfig
 from hive_daemon.config.problems import Problem, explain
 from hive_daemon.config.references import Surroundings
@@ -179,7 +180,8 @@ def _file_warnings(path: Path | None, document: Document, draft: Draft) -> Itera
             f"write ${{env:NAME}} or ${{file:PATH}} instead{draft.place(at)}"
         )
     if secrets and is_world_readable(path):
-        yield f"{path}: every user of this machine can read the secrets in it, run: chmod o-r {path}"
+        told = f"{path}: every user of this machine can read the secrets in it"
+        yield f"{told}{TO_RUN}chmod o-r {shlex.quote(str(path))}"
 
 
 def _is_literal_secret(path: KeyPath, value: Tree, draft: Draft) -> bool:

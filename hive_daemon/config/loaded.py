@@ -15,6 +15,9 @@ from hive_daemon.config.tree import KeyPath, Tree, dotted
 
 MASK = "***"
 
+TO_RUN = ", run: "
+"""What stands between a warning and the command that mends it, where there is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:

@@ -11,12 +11,14 @@ from hive_daemon.clock import parse_iso
 from hive_daemon.control.answers import Json
 from hive_daemon.control.approvals import Pending
 from hive_daemon.control.context import Control
-from hive_daemon.control.host import at_work, state_of
+from hive_daemon.control.host import at_work, state_of, stream_at
 from hive_daemon.control.naming import Kind, Named
 from hive_daemon.control.timer_views import Clockwork, clockworks, schedule_text
 from hive_daemon.control.views import time_view
 from hive_daemon.errors import ExecutionNotFound, IllegalMove, InvalidInput
-from hive_daemon.insight.executions import Evidence, in_short, tell_execution
+from hive_daemon.insight.evidence import Evidence
+from hive_daemon.insight.executions import in_short, tell_execution
+from hive_daemon.insight.exits import ExitNote
 from hive_daemon.insight.happenings import TELLING
 from hive_daemon.insight.incidents import tell_incident
 from hive_daemon.insight.moments import read_moment
@@ -34,9 +36,11 @@ from hive_daemon.runtime.lifecycle import RunState
 from hive_daemon.runtime.triggers.zones import read_zone
 from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.admission import Explained
+from hive_daemon.storage.exits import read_exits
 from hive_daemon.storage.timer_values import EVERYTHING, Occurrence, Span, TimerOutcome, TimerRow
 from hive_daemon.storage.values import EventFilter, ExecutionFilter, ExecutionRow, StoredEvent
 from hive_daemon.storage.webhook_deliveries import DeliveryFilter, DeliveryRow
+from hive_daemon.tasks import to_thread
 
 LONGEST_CHAIN = 8
 _MOST_EVENTS = 500
@@ -124,6 +128,8 @@ async def execution_story(control: Control, row: ExecutionRow) -> Story:
             node=_node_of(control, row),
             trouble=trouble_of(control, row.agent),
             origin=tuple(await _origin(control, row, LONGEST_CHAIN)),
+            exits=await _exits_of(control, row),
+            first_node=_first_node_of(control, row),
         )
     )
 
@@ -131,6 +137,19 @@ async def execution_story(control: Control, row: ExecutionRow) -> Story:
 def _node_of(control: Control, row: ExecutionRow) -> str | None:
     execution = at_work(control.host, row)
     return execution.nodes[0] if execution is not None and execution.nodes else None
+
+
+async def _exits_of(control: Control, row: ExecutionRow) -> tuple[ExitNote, ...]:
+    """Return the ends that a daemon chose while an execution ran."""
+    notes = await to_thread(read_exits, control.host.services.settings.state_dir)
+    return tuple(note for note in notes if note.about(row.execution_id) is not None)
+
+
+def _first_node_of(control: Control, row: ExecutionRow) -> str | None:
+    stream = stream_at(control.host, row)
+    if stream is None:
+        return None
+    return stream.setup.spec.entry_node or stream.setup.graph.entry_node
 
 
 async def events_of(

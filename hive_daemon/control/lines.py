@@ -89,12 +89,15 @@ async def _line(control: Control, row: ExecutionRow, walked: Walked, asked: froz
 
 
 async def _model(control: Control, row: ExecutionRow) -> tuple[str | None, float | None]:
-    """Return the model that was called last, and how fast it wrote within the last minute."""
+    """Return the model that is being called, else the one that was last, and how fast models wrote within the last
+    minute.
+    """
+    asked = _asked(control, row)
     if not row.steps and not row.seq:
-        return None, None
+        return asked, None
     turns = await events_of(control, row.execution_id, _TURN, _RATE_TURNS)
     if not turns:
-        return None, None
+        return asked, None
     told = [(turn.timestamp, orjson.loads(turn.data)) for turn in turns]
     recent = [
         (int(data.get("output_tokens") or 0), float(data.get("latency_seconds") or 0.0))
@@ -102,7 +105,15 @@ async def _model(control: Control, row: ExecutionRow) -> tuple[str | None, float
         if at >= control.now() - _RATE_SECONDS
     ]
     is_at_work = row.status is ExecutionStatus.RUNNING
-    return str(told[-1][1].get("model") or "") or None, rate(recent) if is_at_work else None
+    answered = str(told[-1][1].get("model") or "") or None
+    return asked or answered, rate(recent) if is_at_work else None
+
+
+def _asked(control: Control, row: ExecutionRow) -> str | None:
+    """Return the model that a node of what runs is asking at this moment."""
+    execution = at_work(control.host, row)
+    asked = [pulse.model for pulse in execution.pulses if pulse.model] if execution else []
+    return asked[0] if asked else None
 
 
 async def _waits(

@@ -19,6 +19,7 @@ from hive_daemon.config.checks import is_open_door
 from hive_daemon.config.llm_options import call_options, fallback_choices, first_choice
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import HiveConfig
+from hive_daemon.daemon.budget_names import aimless_budgets
 from hive_daemon.daemon.overlay import (
     entry_points,
     remarks,
@@ -91,6 +92,8 @@ class AgentBook:
         faults = [fault for each in written_faults(self.loaded, read) for fault in each]
         if faults:
             raise ConfigError(faults, hint=_HINT, source=str(self.loaded.path or ""))
+        for warning in aimless_budgets(self.loaded, read):
+            logger.warning("configuration", extra={"warning": warning, "repeat_key": warning})
         for item, agent, folder in zip(items, hosted, read, strict=True):
             if folder is not None:
                 await self._bring_up(item, agent, folder)

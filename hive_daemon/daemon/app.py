@@ -12,24 +12,26 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hive_daemon import __version__
 from hive_daemon.budgets.rules import Budgets
 from hive_daemon.budgets.written import Unpriced, read_rules
-from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.clock import SYSTEM_CLOCK, Clock, iso_z
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.config.model import HttpConfig
 from hive_daemon.control.open_pages import OpenPages
 from hive_daemon.control.server import ControlServer
 from hive_daemon.daemon.agents import AgentBook
 from hive_daemon.daemon.alert_sinks import alert_rules, thresholds_of
-from hive_daemon.daemon.loop_watch import LoopWatch
+from hive_daemon.daemon.last_words import LastWords
+from hive_daemon.daemon.loop_watch import LoopWatch, leave
 from hive_daemon.daemon.shutdown import Deadline, drain
 from hive_daemon.daemon.signals import StopRequest, handled
 from hive_daemon.daemon.systemd import Notifier
 from hive_daemon.daemon.trace_export import send_traces
-from hive_daemon.errors import ConfigError
+from hive_daemon.errors import ConfigError, HiveError
 from hive_daemon.llm.connections import close_connections
 from hive_daemon.llm.litellm_provider import preload
 from hive_daemon.monitoring.agent_watch import AgentWatch
@@ -43,6 +45,7 @@ from hive_daemon.runtime.opened_services import open_services
 from hive_daemon.runtime.services import Services, ServiceSettings, begin_work, take_over
 from hive_daemon.runtime.triggers.zones import read_zone
 from hive_daemon.runtime.webhook_server import WebhookServer, WebhookServerConfig
+from hive_daemon.storage.exits import untold_exits
 from hive_daemon.storage.mirror_fold import MirrorMode
 from hive_daemon.tasks import Scope, to_thread
 
@@ -190,6 +193,7 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     )
     stack.push_async_callback(close_connections)
     services = await stack.enter_async_context(open_services(settings))
+    await to_thread(_tell_exits, config.state_dir)
     rules = alert_rules(config.alerts, services.clock)
     vigil = await stack.enter_async_context(keep_vigil(services, rules, config.health.failures))
     await take_over(services)
@@ -203,7 +207,8 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     agents = AgentBook(loaded, services, webhooks)
     fortunes = AgentWatch(agents.pause_timers, agents.resume_timers, vigil.watchman)
     stack.callback(services.hub.unlisten, services.hub.listen(fortunes.tell))
-    watch = LoopWatch(config.health.loop_blocked_seconds)
+    words = LastWords(config.state_dir, lambda: services.stalls.followed, services.clock)
+    watch = LoopWatch(config.health.loop_blocked_seconds, on_blocked=partial(leave, words=words))
     watch.start()
     stack.callback(watch.stop)
     services.scope.spawn("loop watch", watch.beat())
@@ -218,6 +223,21 @@ async def _open(loaded: LoadedConfig, stop: StopRequest, stack: AsyncExitStack) 
     await webhooks.recover()
     stack.push_async_callback(webhooks.stop, WEBHOOK_STOP_SECONDS)
     return daemon
+
+
+def _tell_exits(state_dir: Path) -> None:
+    """Log why daemons before this one ended themselves, once."""
+    try:
+        untold = untold_exits(state_dir)
+    except HiveError as error:
+        logger.warning("how the daemon before ended is not known", extra={"error": str(error)})
+        return
+    for note in untold:
+        ended_at = iso_z(note.at)
+        told = {"why": note.sentence, "ended_at": ended_at, "exit_code": note.code}
+        seen = {"stack": list(note.stack), "executions": [e.execution_id for e in note.at_work]}
+        extra = {**told, **seen, "repeat_key": ended_at}
+        logger.warning("the daemon before ended itself", extra=extra)
 
 
 def _add_pages(webhooks: WebhookServer, pages: OpenPages, http: HttpConfig) -> None:

@@ -14,9 +14,10 @@ EXIT_CONFIG = 78
 def check(loaded: LoadedConfig) -> int:
     """Check the configuration and every agent folder; print what is wrong; answer 0 or 78."""
     problems = 0
-    for warning in loaded.warnings:
+    reports, aimless = check_agents(loaded)
+    for warning in (*loaded.warnings, *aimless):
         sys.stdout.write(f"warning: {warning}\n")
-    for report in check_agents(loaded):
+    for report in reports:
         problems += len(report.errors)
         for warning in report.warnings:
             sys.stdout.write(f"{report.name}: warning: {warning}\n")

@@ -10,6 +10,7 @@ from functools import partial
 from hive_daemon.config.agent_model import AgentConfig
 from hive_daemon.config.loaded import LoadedConfig
 from hive_daemon.daemon.agents import own_model
+from hive_daemon.daemon.budget_names import aimless_budgets
 from hive_daemon.daemon.overlay import entry_points, remarks, written_faults
 from hive_daemon.errors import ConfigError
 from hive_daemon.runner.agent_check import FolderReport, inspect_folder
@@ -25,10 +26,14 @@ class CheckedAgent:
     agent: LoadedAgent | None
 
 
-def check_agents(loaded: LoadedConfig) -> list[FolderReport]:
-    """Check every agent of a configuration. Code is executed: call it in a process of its own."""
+def check_agents(loaded: LoadedConfig) -> tuple[list[FolderReport], list[str]]:
+    """Check every agent of a configuration; return the reports, and what hive.yaml says that fits none of them.
+
+    Code is executed: call it in a process of its own.
+    """
     with checked_agents(loaded) as checked:
-        return [each.report for each in checked]
+        aimless = aimless_budgets(loaded, [each.agent for each in checked])
+        return [each.report for each in checked], aimless
 
 
 @contextmanager

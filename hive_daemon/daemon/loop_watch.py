@@ -1,9 +1,9 @@
 """The watch over the event loop: how late it is, and the end of a process whose loop is blocked for good.
 
 The loop gives a sign of life every second; a thread of its own looks for it. A loop that gives none for the limit is
-blocked: all stacks go to stderr and the process ends with 70, for the service manager to start it anew. What was
-accepted is durable, so nothing is lost. A process that was stopped as a whole (SIGSTOP, a suspended machine) is not
-blocked: the thread slept too, and gives the loop its full time again.
+blocked: all stacks go to stderr, what was at work is noted for those who look later, and the process ends with 70, for
+the service manager to start it anew. What was accepted is durable, so nothing is lost. A process that was stopped as a
+whole (SIGSTOP, a suspended machine) is not blocked: the thread slept too, and gives the loop its full time again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
 
@@ -27,13 +28,24 @@ OVERSLEPT = 2.0
 """A thread that slept this many times as long as it meant to was stopped together with the loop."""
 
 
-def leave(seconds: float) -> None:
-    """Write every stack to stderr and end the process."""
+class Words(Protocol):
+    """What is left behind before the process ends."""
+
+    def leave(self, seconds: float, code: int) -> None:
+        """Note that the loop has been blocked for so long, and that the process ends with this code."""
+
+
+def leave(seconds: float, words: Words | None = None) -> None:
+    """Write every stack to stderr, leave the last words, and end the process."""
     sys.stderr.write(f"hived: the event loop was blocked for {seconds:.0f} s, the stacks follow\n")
     sys.stderr.flush()
     faulthandler.dump_traceback(sys.stderr, all_threads=True)
     sys.stderr.flush()
-    os._exit(EXIT_BLOCKED)
+    try:
+        if words is not None:
+            words.leave(seconds, EXIT_BLOCKED)
+    finally:
+        os._exit(EXIT_BLOCKED)
 
 
 class LoopWatch:

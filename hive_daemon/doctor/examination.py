@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hive_daemon.config.load import load_config
 from hive_daemon.config.loaded import secret_values
 from hive_daemon.config.sources import ConfigSources
-from hive_daemon.doctor.daemon_checks import daemon_findings
+from hive_daemon.doctor.daemon_checks import daemon_findings, exit_findings
 from hive_daemon.doctor.finding import FINDINGS, Finding, Severity
 from hive_daemon.doctor.machine_checks import child_findings, machine_findings
 from hive_daemon.doctor.mending import mend
@@ -21,7 +22,9 @@ from hive_daemon.doctor.patient import Patient
 from hive_daemon.doctor.state_checks import state_findings, store_findings
 from hive_daemon.doctor.unit_checks import unit_findings
 from hive_daemon.doctor.work_checks import (
+    CHECK_CONFIG,
     agent_findings,
+    config_warning,
     file_findings,
     keys_present,
 )
@@ -33,7 +36,8 @@ from hive_daemon.storage.timer_values import TimerRow
 EXIT_WELL = 0
 EXIT_FINDINGS = 1
 
-_CHECK = "hive config check"
+_TAKE_CONFIG = (CHECK_CONFIG, "hive doctor --fix")
+"""Commands that have to be told of a configuration that is in no usual place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,23 @@ def examine_process(
         loaded = load_config(ConfigSources.of_process(config_file, flags))
     except ConfigError as error:
         source = error.source or "hive.yaml"
-        return Report(
-            tuple(Finding("config_invalid", source, each, _CHECK) for each in error.problems)
-        )
+        broken = [Finding("config_invalid", source, each, CHECK_CONFIG) for each in error.problems]
+        return _naming(Report(tuple(broken)), config_file)
     for secret in secret_values(loaded.config):
         register_secret(secret)
-    return examine(Patient(loaded, dict(os.environ)), fix=fix)
+    return _naming(examine(Patient(loaded, dict(os.environ)), fix=fix), config_file)
+
+
+def _naming(report: Report, config_file: str | None) -> Report:
+    """Return a report whose commands name the configuration, if one was named."""
+    if config_file is None:
+        return report
+    option = f" --config {shlex.quote(config_file)}"
+    told = [
+        replace(each, command=f"{each.command}{option}") if each.command in _TAKE_CONFIG else each
+        for each in report.findings
+    ]
+    return replace(report, findings=tuple(told))
 
 
 def examine(patient: Patient, *, fix: bool = False) -> Report:
@@ -110,12 +125,12 @@ def examine(patient: Patient, *, fix: bool = False) -> Report:
 
 
 def _findings(patient: Patient) -> Iterator[Finding]:
-    source = str(patient.loaded.path or "hive.yaml")
     for warning in patient.loaded.warnings:
-        yield Finding("config_warning", source, warning, _CHECK)
+        yield config_warning(patient, warning)
     yield from state_findings(patient)
     yield from store_findings(patient)
     yield from daemon_findings(patient)
+    yield from exit_findings(patient)
     yield from machine_findings(patient)
     yield from child_findings(patient)
     yield from unit_findings(patient)

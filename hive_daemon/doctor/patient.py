@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,12 @@ UNIT_PLACES = (
     Path("/lib/systemd/system"),
 )
 """Where a unit file is looked for, the first one counts. Source: systemd.unit(5)."""
+
+UNIT_SOURCES = (
+    Path(sysconfig.get_path("data"), "share", "hive", "systemd"),
+    Path(__file__).resolve().parent.parent.parent / "deploy" / "systemd",
+)
+"""Where the unit file that comes with this package may lie: beside what was installed, or in its repository."""
 
 MIB = 1024 * 1024
 _TIMEX_BYTES = 512
@@ -48,6 +55,7 @@ class Patient:
     synchronised: Callable[[], bool | None] = is_synchronised
     zones: Callable[[], set[str]] = available_timezones
     unit_places: tuple[Path, ...] = UNIT_PLACES
+    unit_sources: tuple[Path, ...] = UNIT_SOURCES
     processes: Path = Path("/proc")
     full_bytes: int = 64 * MIB
     low_bytes: int = 1024 * MIB

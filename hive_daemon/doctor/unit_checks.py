@@ -34,14 +34,20 @@ def unit_findings(patient: Patient) -> Iterator[Finding]:
     found = next((each / UNIT for each in patient.unit_places if (each / UNIT).is_file()), None)
     if found is None:
         told = "no unit file is installed: nothing starts the daemon again"
-        yield Finding(
-            "unit_missing", UNIT, told, "cp deploy/systemd/hive-agent.service /etc/systemd/system/"
-        )
+        yield Finding("unit_missing", UNIT, told, _installation(patient))
         return
     service = read_unit(found, patient.unit_places)
     edit = f"systemctl edit {UNIT} && systemctl daemon-reload  # in [Service]: "
     for name, told, line in _faults(service, patient.loaded.config.shutdown.drain_seconds):
         yield Finding(name, str(found), told, f"{edit}{line}")
+
+
+def _installation(patient: Patient) -> str:
+    """Return the command that installs the unit file which came with this package, or asks for one to be written."""
+    ours = next((each / UNIT for each in patient.unit_sources if (each / UNIT).is_file()), None)
+    if ours is None:
+        return f"systemctl edit --force --full {UNIT}  # docs/operations.md says what goes in"
+    return f"cp {shlex.quote(str(ours))} /etc/systemd/system/ && systemctl daemon-reload"
 
 
 def read_unit(path: Path, places: tuple[Path, ...]) -> dict[str, str]:

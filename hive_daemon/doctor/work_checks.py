@@ -6,12 +6,16 @@ import shlex
 from collections.abc import Iterator
 
 from hive_daemon.config.agent_model import AgentConfig
+from hive_daemon.config.loaded import TO_RUN
 from hive_daemon.daemon.agents import own_model
+from hive_daemon.daemon.budget_names import aimless_budgets
 from hive_daemon.daemon.folders import checked_agents
 from hive_daemon.daemon.overlay import entry_points
+from hive_daemon.doctor.daemon_checks import MEND_KEY
 from hive_daemon.doctor.finding import Finding, Mend
 from hive_daemon.doctor.patient import Patient
 from hive_daemon.errors import ConfigError, HiveError
+from hive_daemon.monitoring.agent_watch import is_refusal
 from hive_daemon.runner.agent_check import FolderReport
 from hive_daemon.runner.loaded_agent import LoadedAgent
 from hive_daemon.runner.model_choice import KEY_VARIABLES
@@ -24,6 +28,8 @@ from hive_daemon.storage.session_state import SESSIONS
 from hive_daemon.storage.sqlite.inspection import last_event, owner_of, session_ids
 from hive_daemon.storage.timer_values import LEDGER_NAME, TimerRow
 
+CHECK_CONFIG = "hive config check"
+
 
 def agent_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
     """Check the agents that hive.yaml names, their keys and their timers, of which the ledger has `rows`.
@@ -31,6 +37,8 @@ def agent_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
     Each folder is read once. Code is executed: call it in a process of its own.
     """
     with checked_agents(patient.loaded) as checked:
+        for aimless in aimless_budgets(patient.loaded, [each.agent for each in checked]):
+            yield config_warning(patient, aimless)
         readable = [(each.item, each.agent) for each in checked if each.agent is not None]
         needs = [(item, need) for item, agent in readable for need in _needs(patient, item, agent)]
         yield from _folder_findings(
@@ -38,6 +46,13 @@ def agent_findings(patient: Patient, rows: list[TimerRow]) -> Iterator[Finding]:
         )
         yield from _key_findings(patient, needs)
         yield from _timer_findings(patient, readable, rows)
+
+
+def config_warning(patient: Patient, warning: str) -> Finding:
+    """Return the finding for a warning of the configuration; the file is its subject, and named once."""
+    source = str(patient.loaded.path or "hive.yaml")
+    cause, _, remedy = warning.removeprefix(f"{source}: ").partition(TO_RUN)
+    return Finding("config_warning", source, cause, remedy or CHECK_CONFIG)
 
 
 def _folder_findings(reports: list[FolderReport], told: set[str]) -> Iterator[Finding]:
@@ -92,7 +107,8 @@ def _timer_findings(
             yield Finding("timer_never", name, told, f"hive why timers/{name}")
         elif row is not None and row.paused_by == LEDGER_NAME:
             told = f"the daemon paused it: {row.note}"
-            yield Finding("timer_held", name, told, f"hive timers resume {name}")
+            first = f"  # first {MEND_KEY}" if is_refusal(row.note) else ""
+            yield Finding("timer_held", name, told, f"hive timers resume {name}{first}")
 
 
 def _timers(agents: list[tuple[AgentConfig, LoadedAgent]]) -> Iterator[tuple[str, TimerConfig]]:

@@ -113,7 +113,7 @@ class ExecutionResurrected(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NodeStarted(Fact):
-    """A node is about to run."""
+    """A visit of a node begins; a further try of it is not told so."""
 
     kind = "node_started"
     node_type: str
@@ -123,7 +123,7 @@ class NodeStarted(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NodeCompleted(Fact):
-    """One visit of a node ended; the L2 log is this fact.
+    """A try of a node ended; the L2 log is this fact.
 
     `result` is the documented word for how it ended: success, failure, or what the node itself says.
     """

@@ -30,7 +30,7 @@ from hive_daemon.llm.stream_events import (
     ToolCallEvent,
 )
 from hive_daemon.llm.values import CallContext, Message, Tool, ToolUse, call_context
-from hive_daemon.pulse import resting
+from hive_daemon.pulse import asking, resting
 
 FAILURES = (ModelError, TimeoutError, ConnectionError)
 """What a failed call raises, also of a provider that is not ours."""
@@ -80,7 +80,8 @@ class Caller:
             live.begin(attempt)
             context = replace(request.context, attempt=attempt)
             try:
-                answer = await self._once(replace(request, context=context), live)
+                with asking(str(getattr(self.llm, "model", ""))):
+                    answer = await self._once(replace(request, context=context), live)
             except FAILURES as error:
                 failure = as_failure(error)
             else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hive_daemon.insight.evidence import Evidence, because, cut_off_at, newest
 from hive_daemon.insight.happenings import at, colon, data_of, sentence
 from hive_daemon.insight.story import Cause, Daemon, Link, Story, moment, span
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.admission import Explained
-from hive_daemon.storage.values import ExecutionRow, StoredEvent
+from hive_daemon.storage.values import ExecutionRow
 from hive_daemon.storage.waiting import read
 
 _S = ExecutionStatus
@@ -20,24 +20,6 @@ _CODES = {
 }
 _MODEL_CODES = ("model", "model_unavailable", "model_rejected")
 _KEPT_STEPS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of an execution.
-
-    `events` are its events of the types TELLING, oldest first; `explained` is set while it is queued; `node` is where
-    the daemon sees it at work; `trouble` is why its agent does not run, empty if it does; `origin` is what led to it.
-    """
-
-    row: ExecutionRow
-    now: float
-    events: tuple[StoredEvent, ...] = ()
-    explained: Explained | None = None
-    daemon: Daemon = Daemon.RUNNING
-    node: str | None = None
-    trouble: str = ""
-    origin: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +66,14 @@ def _steps(evidence: Evidence) -> tuple[Link, ...]:
         for event in evidence.events
         if (text := sentence(event, data_of(event)))
     ]
+    if evidence.exits:
+        name = evidence.row.execution_id
+        told += [Link(note.told_of(name), note.at) for note in evidence.exits]
+        told.sort(key=lambda link: link.at or 0.0)
     if len(told) <= _KEPT_STEPS:
         return tuple(told)
     left_out = len(told) - _KEPT_STEPS
     return (told[0], Link(f"… {left_out} more …"), *told[-(_KEPT_STEPS - 1) :])
-
-
-def _last(evidence: Evidence, *types: str) -> StoredEvent | None:
-    return next((event for event in reversed(evidence.events) if event.type in types), None)
 
 
 # --- where it is --------------------------------------------------------------------------------
@@ -141,8 +123,8 @@ def _running(evidence: Evidence) -> _End:
     if evidence.daemon is Daemon.DOWN:
         return _End(
             Cause.DAEMON_DOWN,
-            f"the daemon ended while {name} ran{at(row.node_id)}; it goes on after the last node that was "
-            "completed when the daemon starts again",
+            f"the daemon ended while {name} ran{cut_off_at(evidence)}{because(evidence)}; it goes on after the last "
+            "node that was completed when the daemon starts again",
             "systemctl start hive-agent",
         )
     if row.cancel_reason is not None:
@@ -153,26 +135,38 @@ def _running(evidence: Evidence) -> _End:
         )
     node, since = _node_at_work(evidence)
     runs = f"{name} runs{at(node)}, for {span(evidence.now - since)}"
-    last = _last(evidence, "node_stalled", "node_retry", "node_started", "node_completed")
+    last = newest(evidence, "node_stalled", "node_retry", "node_started", "node_completed")
     if last is not None and last.type == "node_stalled":
         told = f"{runs}, and makes no progress: {data_of(last).get('reason')}"
         return _End(Cause.STALLED, told, f"hive sessions tail {row.session_id}")
     if last is not None and last.type == "node_retry":
         data = data_of(last)
-        told = f"{runs}, and tries again ({data.get('retry_count')} of {data.get('max_retries')}): {data.get('error')}"
+        told = (
+            f"{runs}, and tries again{_when(last.timestamp + (data.get('delay_seconds') or 0.0), evidence.now)} "
+            f"({data.get('retry_count')} of {data.get('max_retries')}): {data.get('error')}"
+        )
         return _End(Cause.RETRYING, told, f"hive sessions tail {row.session_id}")
-    reborn = _last(evidence, "execution_resurrected")
+    reborn = newest(evidence, "execution_resurrected")
     if reborn is not None:
         data = data_of(reborn)
         told = f"{runs}; it went on{at(data.get('resume_from'))} because {data.get('error')}"
-        return _End(Cause.RESURRECTED, told)
+        return _End(Cause.RESURRECTED, f"{told}{because(evidence)}")
+    if row.attempts > 1:
+        ended = "once" if row.attempts == 2 else f"{row.attempts - 1} times"
+        told = f"{runs}; it began this node anew because the process ended {ended} while it ran"
+        return _End(Cause.RESURRECTED, f"{told}{because(evidence)}")
     return _End(Cause.AT_WORK, runs, f"hive sessions tail -f {row.session_id}")
+
+
+def _when(at: float, now: float) -> str:
+    """Say of a moment to come when it is; nothing of one that is past."""
+    return f" at {moment(at)}, in {span(at - now)}" if at > now else ""
 
 
 def _node_at_work(evidence: Evidence) -> tuple[str | None, float]:
     """Return the node that is, or was last, at work, and since when as far as that is durable."""
     row = evidence.row
-    began = _last(evidence, "node_started")
+    began = newest(evidence, "node_started")
     if began is not None and evidence.node in (None, began.node_id):
         return began.node_id, began.timestamp
     since = row.started_at if row.started_at is not None else row.created_at
@@ -181,7 +175,7 @@ def _node_at_work(evidence: Evidence) -> tuple[str | None, float]:
 
 def _paused(evidence: Evidence) -> _End:
     row = evidence.row
-    told = _last(evidence, "execution_paused", "budget_exceeded")
+    told = newest(evidence, "execution_paused", "budget_exceeded")
     reason = data_of(told).get("reason") if told is not None else None
     is_budget = row.error_code == "budget_exceeded" or _paused_by_budget(evidence)
     why = f": {row.error or reason}" if (row.error or reason) else ""
@@ -194,7 +188,7 @@ def _paused(evidence: Evidence) -> _End:
 
 def _paused_by_budget(evidence: Evidence) -> bool:
     """Say whether a budget was exceeded after it began to run last."""
-    last = _last(evidence, "budget_exceeded", "execution_resumed", "execution_started")
+    last = newest(evidence, "budget_exceeded", "execution_resumed", "execution_started")
     return last is not None and last.type == "budget_exceeded"
 
 
@@ -213,7 +207,7 @@ def _waiting_input(evidence: Evidence) -> _End:
         Cause.WAITING_INPUT,
         f"{row.execution_id} waits for a person{at(_waits_at(row))}, since {moment(row.updated_at)}"
         f"{colon(question)}{more}",
-        f"hive sessions input {row.session_id} TEXT",
+        f"hive sessions input {row.session_id} -",
     )
 
 
@@ -231,7 +225,7 @@ def _waiting_approval(evidence: Evidence) -> _End:
 
 def _interrupted(evidence: Evidence) -> _End:
     row = evidence.row
-    told = _last(evidence, "execution_paused")
+    told = newest(evidence, "execution_paused")
     reason = data_of(told).get("reason") if told is not None else row.error
     when = "now" if evidence.daemon is Daemon.RUNNING else "when the daemon starts again"
     return _End(
@@ -246,7 +240,7 @@ def _completed(evidence: Evidence) -> _End:
     took = ""
     if row.started_at is not None and row.ended_at is not None:
         took = f" after {span(row.ended_at - row.started_at)}"
-    reborn = _last(evidence, "execution_resurrected")
+    reborn = newest(evidence, "execution_resurrected")
     if reborn is None:
         steps = "1 step" if row.steps == 1 else f"{row.steps} steps"
         told = f"{row.execution_id} reached its end{took}, in {steps}"
@@ -276,7 +270,7 @@ def _failed(evidence: Evidence) -> _End:
     if known is not None:
         remedy = "hive budget status" if known is Cause.BUDGET else again
         return _End(known, f"{row.execution_id} failed{at(row.node_id)}: {error}", remedy)
-    call = _last(evidence, "llm_call_failed")
+    call = newest(evidence, "llm_call_failed")
     node = _failed_node(evidence)
     if call is not None and (row.error_code in _MODEL_CODES or node == call.node_id):
         data = data_of(call)
@@ -329,7 +323,7 @@ def _recovery_exhausted(evidence: Evidence) -> _End:
     reason = row.error or "the daemon ended too often while it ran"
     return _End(
         Cause.RECOVERY_EXHAUSTED,
-        f"{row.execution_id} is not tried again{at(row.node_id)}: {reason}",
+        f"{row.execution_id} is not tried again{cut_off_at(evidence)}: {reason}{because(evidence)}",
         f"hive sessions resume {row.session_id}",
     )
 

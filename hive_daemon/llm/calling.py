@@ -21,6 +21,7 @@ from hive_daemon.llm.provider import Gathered
 from hive_daemon.llm.purse import Came, came_of
 from hive_daemon.llm.stream_events import FinishEvent, StreamEvent, StreamResetEvent
 from hive_daemon.llm.values import LLMResponse
+from hive_daemon.pulse import asking
 
 Pieces = AsyncGenerator[tuple[Piece, ...], None]
 """The pieces of an answer, as many at a time as arrived together."""
@@ -46,7 +47,8 @@ async def whole_answer(
         hold = await bill.hold()
         cost: Came | None = None
         try:
-            whole = await attempts.within(attempts.limits.answer_timeout, "answer", send())
+            with asking(attempts.model):
+                whole = await attempts.within(attempts.limits.answer_timeout, "answer", send())
             response = await _response(attempts.model, bill, whole)
             cost = came(response)
             return response
@@ -109,9 +111,10 @@ class _Try:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         hold = await self._bill.hold()
         try:
-            async with aclosing(self._told()) as told:
-                async for event in told:
-                    yield event
+            with asking(self._attempts.model):
+                async with aclosing(self._told()) as told:
+                    async for event in told:
+                        yield event
         finally:
             hold.settle(self._cost)
 

@@ -23,6 +23,13 @@ REFUSALS = 3
 BY = "hived"
 """Who paused, where it was the daemon."""
 
+_REFUSED = "refused the key"
+
+
+def is_refusal(note: str) -> bool:
+    """Say whether the note of a pause tells of a key that was refused."""
+    return f" {_REFUSED} " in note
+
 
 @dataclass(slots=True)
 class Fortune:
@@ -57,7 +64,7 @@ class Fortune:
         """Why the agent is degraded, empty if it is not."""
         if not self.is_refused:
             return ""
-        return f"{self.refused_by} refused the key {self.refusals} times in a row: {self.refusal}"
+        return f"{self.refused_by} {_REFUSED} {self.refusals} times in a row: {self.refusal}"
 
 
 Pause = Callable[[str, str], list[str]]

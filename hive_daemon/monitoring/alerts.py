@@ -2,7 +2,8 @@
 
 Guarantees: who offers an alert never waits; a sink that is slow or away delays no other, and no execution; the same
 incident is told to a sink once within its cooldown, over restarts, and not at all while it is acknowledged; that it is
-over is told as well. A delivery that fails is tried again a few times; what cannot be delivered is logged.
+over is told as well. A delivery that fails, however it fails, is tried again a few times; what cannot be delivered is
+logged, and the alerts after it come.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MOST_WAITING = 200
 """Alerts that wait for one sink; further ones are dropped, and the log says so."""
 
 FAILURES = (HiveError, OSError, TimeoutError)
-"""How a delivery fails."""
+"""How a delivery is expected to fail; of any other way the log has the stack besides."""
 
 
 class AlertFailed(HiveError):
@@ -68,6 +69,7 @@ class LogSink:
             "count": incident.count,
             "cause": incident.cause,
             "action": incident.action,
+            "repeat_key": f"{incident.id} {alert.kind.value}",
         }
         logger.log(level, "alert", extra=told)
 
@@ -142,9 +144,13 @@ class Alerts:
             may = await self._book.may_alert(
                 alert.incident.id, f"{rule.name}:{kind}", rule.cooldown_seconds
             )
-        except HiveError as error:
+        except Exception as error:
             # Better told twice than not at all.
-            logger.warning("the cooldown of an alert is not known", extra={"error": str(error)})
+            logger.warning(
+                "the cooldown of an alert is not known",
+                extra={"error": _told(error)},
+                exc_info=not isinstance(error, HiveError),
+            )
             may = True
         if may:
             await self._deliver(rule, alert)
@@ -154,16 +160,29 @@ class Alerts:
             try:
                 async with asyncio.timeout(rule.timeout_seconds):
                     await rule.sink.deliver(alert)
-            except FAILURES as error:
-                told = {**_about(rule, alert), "error": str(error) or type(error).__name__}
+            except Exception as error:  # noqa: BLE001 # handler delivery: an alert sink
+                _log_failure(rule, alert, error, pause)
             else:
                 return
-            if pause is None:
-                logger.error("an alert could not be delivered", extra=told)
-                return
-            logger.warning("an alert is delivered again", extra={**told, "delay_seconds": pause})
-            await self._clock.sleep(pause)
+            if pause is not None:
+                await self._clock.sleep(pause)
+
+
+def _log_failure(rule: AlertRule, alert: Alert, error: Exception, pause: float | None) -> None:
+    """Log how a delivery failed, and that it is made again after a pause; None for no more."""
+    told = {**_about(rule, alert), "error": _told(error)}
+    stack = None if isinstance(error, FAILURES) else error
+    if pause is None:
+        logger.error("an alert could not be delivered", extra=told, exc_info=stack)
+        return
+    again = {**told, "delay_seconds": pause}
+    logger.warning("an alert is delivered again", extra=again, exc_info=stack)
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _about(rule: AlertRule, alert: Alert) -> dict[str, str]:
-    return {"to": rule.shown, "alert": alert.kind.value, "incident": alert.incident.id}
+    told = {"to": rule.shown, "alert": alert.kind.value, "incident": alert.incident.id}
+    return {**told, "repeat_key": f"{rule.name} {alert.incident.id} {alert.kind.value}"}

@@ -279,7 +279,7 @@ class ExecutionJournal:
         ending = None if result is None else _ending_of(result, asks)
         step = StepCommit(
             seq=self._seq + 1,
-            node_id=None if move is None else move.node_id,
+            node_id=self._place_of(move, broken),
             checkpoint=None if latest is None else self._checkpoint(latest, held),
             events=told.events,
             records=records,
@@ -298,6 +298,13 @@ class ExecutionJournal:
         if result is not None:
             self._execution.result = result
         return step
+
+    def _place_of(self, move: Move | None, broken: ExecutionResult | None) -> str | None:
+        """Return the node that a commit is about: that of its move, or the one at work where the walk is broken off."""
+        if move is not None:
+            return move.node_id
+        nodes = self._execution.nodes if broken is not None else ()
+        return nodes[0] if nodes else None
 
     def _checkpoint(self, latest: Move, held: Move | None) -> Checkpoint:
         mark = self._book.mark()

@@ -187,7 +187,7 @@ async def _bring_up(runtime: AgentRuntime, services: Services, stack: AsyncExitS
     names = [host.stream_name(name) for host in runtime.hosts for name in host.specs]
     await runtime.state_manager.load(names)
     services.dispatcher.limit_agent(runtime.agent, runtime.config.max_concurrent_executions)
-    running.servers = servers_of(runtime.tool_executor)
+    running.servers = servers_of(runtime.tool_executor, agent=runtime.agent)
     if running.servers is not None:
         await stack.enter_async_context(running.servers)
     stack.push_async_callback(running.close)

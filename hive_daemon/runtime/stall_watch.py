@@ -44,6 +44,11 @@ class StallWatch:
         if self._watched.get(execution.execution_id) is execution:
             del self._watched[execution.execution_id]
 
+    @property
+    def followed(self) -> tuple[Execution, ...]:
+        """The executions that run. Raises RuntimeError if another thread asks while one begins or ends."""
+        return tuple(self._watched.values())
+
     def quiet_seconds(self, execution_id: str) -> float | None:
         """Return the longest silence of an execution's nodes, None if it is not watched here."""
         execution = self._watched.get(execution_id)

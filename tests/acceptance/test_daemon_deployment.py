@@ -278,6 +278,18 @@ def test_the_image_holds_the_package_and_not_this_checkout(image: Image) -> None
     assert all(place.startswith(str(image.root)) for place in places)
 
 
+@pytest.mark.slow
+def test_the_package_brings_its_unit_file_along_and_doctor_finds_it(image: Image) -> None:
+    unit = Path(image.path("/opt/hive/venv/share/hive/systemd/hive-agent.service"))
+    assert unit.read_text() == UNIT.read_text()
+    python = image.path("/opt/hive/venv/bin/python")
+    code = "from hive_daemon.doctor.patient import UNIT_SOURCES; print(UNIT_SOURCES[0])"
+    ran = subprocess.run(
+        [python, "-c", code], env=image.environ, cwd="/", capture_output=True, text=True, check=True
+    )
+    assert Path(ran.stdout.strip()) == unit.parent
+
+
 def test_the_image_is_not_root_and_stops_like_the_daemon_wants() -> None:
     words = {step.word: step.rest for step in read_dockerfile()}
     assert words["USER"].split(":")[0] not in ("0", "root")

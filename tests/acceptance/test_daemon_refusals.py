@@ -265,6 +265,19 @@ def test_every_check_tells_a_mistake_with_the_same_sentence(workshop: Place, wha
     assert (asked.returncode, sentence in asked.stdout + asked.stderr) == (2, True)
 
 
+def test_a_budget_of_an_entry_point_that_is_not_there_is_told_by_every_check_and_the_log(
+    workshop: Place,
+) -> None:
+    folder = workshop.path / "agents" / "ticker"
+    budget = {"scope": "entry_point:tikc", "usd": 1, "per": "1d"}
+    workshop.write(agents=[str(folder)], budgets=[budget])
+    sentence = 'budgets[0].scope: "entry_point:tikc" limits nothing: did you mean tick?'
+    asked = workshop.hive("config", "check", "--config", str(workshop.config))
+    assert (asked.returncode, sentence in asked.stdout) == (0, True), asked.stdout
+    workshop.start().ready()
+    assert sentence in workshop.log.replace('\\"', '"')
+
+
 def test_a_mistake_about_one_agent_starts_no_other_and_runs_nothing(workshop: Place) -> None:
     folder = workshop.path / "agents"
     witness = workshop.path / "witness"

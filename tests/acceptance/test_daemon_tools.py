@@ -38,6 +38,17 @@ async def test_servers_of_an_agent_run_with_the_daemon_and_die_with_it(place: Pl
     assert await gone(mark) == []
 
 
+def test_what_is_logged_of_a_server_names_its_agent(place: Place):
+    folder = place.agent("counter")
+    away = {"away": {"command": "no-such-command-of-hive"}}
+    (folder / "mcp_servers.json").write_text(json.dumps(away))
+    place.write(agents=[str(folder)], llm={"model": "scripted"}, log={"format": "json"})
+    place.start().ready()
+    lines = [json.loads(line) for line in place.log.splitlines() if line.startswith("{")]
+    (told,) = [line for line in lines if line["message"] == "tool server is degraded"]
+    assert (told["agent"], told["server"]) == ("counter", "away")
+
+
 async def test_an_orderly_stop_ends_the_servers_too(place: Place, mark: str):
     daemon = place.start().ready()
     assert marked(mark)

@@ -129,6 +129,7 @@ BROAD_EXCEPT: dict[str, str] = {
     r"hive_daemon\.graph\.(node_run|edge_judge)": "node run",
     r"hive_daemon\.graph\.journal": "handler delivery",
     r"hive_daemon\.runtime\.(event_bus|handlers|hub)": "handler delivery",
+    r"hive_daemon\.monitoring\.alerts": "handler delivery",
     r"hive_daemon\.(control|http)\..*": "HTTP request",
     r"hive_daemon\.runner\..*": "loading an agent",
     r"hive_daemon\.storage\.sqlite\.writer": "work of the writer thread: the error goes to whoever gave the work",

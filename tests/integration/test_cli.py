@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -262,6 +263,25 @@ def test_an_answer_reaches_the_session(server, hive):
     assert body_of(server, Route.SESSION_INPUT) == {"text": "yes, go on"}
 
 
+def test_an_answer_is_read_from_standard_input_when_it_is_asked_for(server, spawn):
+    server.put(running(status="waiting_input"))
+    process = spawn("sessions", "input", SESSION, "-", stdin=subprocess.PIPE)
+    process.communicate("yes,\ngo on\n", timeout=20)
+    assert process.returncode == 0
+    assert body_of(server, Route.SESSION_INPUT) == {"text": "yes,\ngo on"}
+
+
+def test_a_suggestion_to_answer_that_is_pasted_answers_nothing_by_itself(server, hive, spawn):
+    asked = {"kind": "input", "question": "go on?", "node_id": "ask"}
+    server.put(running(status="waiting_input", waiting=asked))
+    _, _, err = hive("executions", "wait", SESSION)
+    (pasted,) = re.findall(r"answer with `hive (.*)`", err)
+    process = spawn(*pasted.split())
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, "no answer on standard input" in err) == (ExitCode.USAGE, True)
+    assert not any(one.method == "POST" for one in server.asked)
+
+
 def test_a_resume_takes_input_from_a_file(server, hive, tmp_path):
     server.put(execution(status="paused"))
     (tmp_path / "more.json").write_text('{"a": 1}')
@@ -273,6 +293,47 @@ def test_a_resume_without_input_sends_none(server, hive):
     server.put(execution(status="paused"))
     hive("sessions", "resume", SESSION)
     assert body_of(server, Route.SESSION_RESUME) == {}
+
+
+@pytest.mark.parametrize(
+    ("asking", "said", "command"),
+    [
+        (
+            {"status": "waiting_input", "waiting": {"question": "which disk?"}},
+            "which disk?",
+            f"hive sessions input {SESSION} -",
+        ),
+        (
+            {"status": "waiting_approval", "waiting": {"question": "rm -rf?"}},
+            "rm -rf?",
+            f"hive approvals approve {SESSION}",
+        ),
+    ],
+)
+def test_a_resume_without_an_answer_to_what_waits_does_nothing_and_says_what_answers(
+    server, hive, asking, said, command
+):
+    server.put(execution(**asking))
+    code, out, err = hive("sessions", "resume", SESSION)
+    assert (code, out) == (8, "")
+    assert said in err
+    assert command in err
+    assert [one.method for one in server.asked] == ["GET"]
+
+
+def test_a_resume_in_a_changed_graph_that_still_waits_says_so(server, hive):
+    server.put(execution(status="waiting_input", waiting={"question": "which disk?"}))
+    code, out, err = hive("sessions", "resume", SESSION, "--accept-changed-graph")
+    assert (code, out) == (8, f"{SESSION}\n")
+    assert body_of(server, Route.SESSION_RESUME) == {"accept_changed_graph": True}
+    assert "which disk?" in err
+
+
+def test_an_answer_given_with_a_resume_is_sent_to_what_waits(server, hive, tmp_path):
+    server.put(execution(status="waiting_input", waiting={"question": "which disk?"}))
+    (tmp_path / "answer.json").write_text('{"input": "sda"}')
+    code, out, _ = hive("sessions", "resume", SESSION, "--input", str(tmp_path / "answer.json"))
+    assert (code, out) == (0, f"{SESSION}\n")
 
 
 def test_drain(server, hive):
@@ -375,6 +436,15 @@ ENDINGS = [
     ),
     ({"status": "waiting_approval", "waiting": {"question": "rm -rf?"}}, 8, "rm -rf?"),
 ]
+
+
+@pytest.mark.parametrize(
+    "status", ["waiting_input", "waiting_approval", "paused", "failed", "cancelled"]
+)
+def test_what_a_run_has_come_to_that_did_not_complete_is_no_result(server, hive, hive_json, status):
+    server.put(execution(status=status, output={"partial": "memory"}))
+    assert hive("executions", "wait", SESSION)[1] == ""
+    assert hive_json("executions", "wait", SESSION)[1]["output"] == {"partial": "memory"}
 
 
 @pytest.mark.parametrize(("ending", "code", "said"), ENDINGS)

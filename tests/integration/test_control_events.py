@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from dataclasses import dataclass, replace
 
 import pytest
 
+from hive_daemon.clock import SYSTEM_CLOCK
 from hive_daemon.control import feed, streams
 from hive_daemon.control.wire import KEEPALIVE
 from hive_daemon.errors import StorageUnavailable
+from hive_daemon.graph.live_text import LiveText
 from hive_daemon.runtime.events import AgentEvent, EventType
+from hive_daemon.runtime.hub import Hub
 from tests.fakes.control_client import Client, becomes
 from tests.fakes.control_host import running_host
 
@@ -225,6 +229,111 @@ async def test_live_events_come_without_an_id_and_only_while_somebody_watches(ho
     assert message.id is None
     assert data(message)["data"] == {"content": "wr\u00eft\ning"}
     assert (data(message)["seq"], data(message)["execution_seq"]) == (None, None)
+
+
+PIECE = "0123456789" * 20
+
+
+def writing(host, session):
+    """A node that writes, as the model loop shows it; what it shows goes to those who watch the host."""
+    return LiveText(Shown(host.services.hub, session), SYSTEM_CLOCK, "hold", is_client_facing=False)
+
+
+@dataclass
+class Shown:
+    """A recorder of one session that only shows."""
+
+    hub: Hub
+    session: str
+
+    def show(self, fact):
+        """Show a fact of the node."""
+        self.hub.show(replace(delta(self.session, ""), data=fact.data()))
+
+    @property
+    def is_watched(self):
+        """Whether anybody watches."""
+        return self.hub.is_watched("ops", self.session)
+
+
+def text_of(messages):
+    """Put a text together as docs/control-api.md says: the whole where it comes along, else what continues it."""
+    text = ""
+    for message in messages:
+        if message.event == "llm_text_delta":
+            said = data(message)["data"]
+            text = said.get("snapshot", text + said["content"])
+    return text
+
+
+async def written(live, count):
+    """Write pieces, and let others take their turn after each."""
+    for _ in range(count):
+        live.write(PIECE)
+        await asyncio.sleep(0)
+
+
+async def test_a_long_answer_costs_a_few_times_its_bytes_and_is_whole_also_for_who_comes_late(
+    host, client
+):
+    """Source: fault W58, the whole text so far with every piece."""
+    name = await start(client)
+    await host.gate.entered.wait()
+    target, answer = f"/v1/sessions/{name}/events", PIECE * 500
+    live = writing(host, name)
+    async with client.stream(target) as early:
+        await early.until("stream.caught_up")
+        await written(live, 250)
+        async with client.stream(target) as late:
+            await late.until("stream.caught_up")
+            await written(live, 250)
+            host.gate.is_open.set()
+            heard, heard_late = [await one.until("node_completed") for one in (early, late)]
+    for messages in (heard, heard_late):
+        assert text_of(messages) == answer
+        assert sum(len(message.encode()) for message in messages) < 5 * len(answer)
+
+
+async def test_who_lost_pieces_is_told_the_whole_with_the_next(host, client, monkeypatch):
+    name = await start(client)
+    await host.gate.entered.wait()
+    async with client.stream(f"/v1/sessions/{name}/events") as stream:
+        await stream.until("stream.caught_up")
+        live = writing(host, name)
+        live.write("one " * 50)
+        first = await stream.until("llm_text_delta")
+        monkeypatch.setattr(feed, "BOX_MESSAGES", 0)
+        live.write("two " * 50)
+        monkeypatch.undo()
+        live.write("six " * 50)
+        live.write("ten " * 50)
+        third, fourth = [await stream.until("llm_text_delta") for _ in range(2)]
+    assert (await client.get("/v1/stats")).json["events"]["dropped"] == 1
+    assert text_of(first + third) == "one " * 50 + "two " * 50 + "six " * 50
+    assert "snapshot" not in data(fourth[-1])["data"]
+    assert text_of(first + third + fourth).endswith("six ten " + "ten " * 49)
+
+
+async def test_a_try_that_begins_anew_and_another_answer_say_so(host, client):
+    name = await start(client)
+    await host.gate.entered.wait()
+    async with client.stream(f"/v1/sessions/{name}/events") as stream:
+        await stream.until("stream.caught_up")
+        live = writing(host, name)
+        live.write("a" * 200)
+        live.begin(2)
+        live.write("b" * 200)
+        live.write("b" * 200)
+        writing(host, name).write("c" * 200)
+        told = [data((await stream.until("llm_text_delta"))[-1])["data"] for _ in range(5)]
+    assert [(said["content"][:1], said.get("snapshot")) for said in told] == [
+        ("a", "a" * 200),
+        ("", ""),
+        ("b", "b" * 200),
+        ("b", None),
+        ("c", "c" * 200),
+    ]
+    assert [said["is_reset"] for said in told] == [False, True, False, False, False]
 
 
 async def test_live_events_are_left_out_on_request(host, client):

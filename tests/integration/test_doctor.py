@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,14 +23,18 @@ import pytest
 
 from hive_daemon.config.load import load_config
 from hive_daemon.config.sources import ConfigSources
+from hive_daemon.daemon.loop_watch import EXIT_BLOCKED
 from hive_daemon.doctor.examination import Report, examine, examine_process
 from hive_daemon.doctor.finding import FINDINGS, Finding, Severity
 from hive_daemon.doctor.machine_checks import child_findings
 from hive_daemon.doctor.patient import UNIT, Patient
+from hive_daemon.monitoring.agent_watch import REFUSALS, Fortune
+from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.storage.sqlite.database import own
 from hive_daemon.storage.sqlite.reading import Deaf
 from hive_daemon.storage.sqlite.store import open_sqlite
 from hive_daemon.storage.timer_values import LEDGER_NAME, TimerSpec
+from tests.fakes.clerk import Clerk, add_clerk
 from tests.fakes.clock import FakeClock
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import running_host
@@ -135,6 +140,10 @@ class Clinic:
             **more,
         }
         (self.root / "hive.yaml").write_text(json.dumps(content))
+        self.reload()
+
+    def reload(self) -> None:
+        """Read hive.yaml again."""
         sources = ConfigSources(
             config_file=self.root / "hive.yaml",
             environ=ENVIRON,
@@ -326,6 +335,40 @@ def _(clinic: Clinic) -> Finding:
     return finding
 
 
+BLOCKED = """
+import asyncio, sys, time
+from functools import partial
+from pathlib import Path
+from hive_daemon.daemon.last_words import LastWords
+from hive_daemon.daemon.loop_watch import LoopWatch, leave
+from hive_daemon.tasks import Scope
+
+async def main():
+    words = LastWords(Path(sys.argv[1]), tuple)
+    watch, scope = LoopWatch(0.4, on_blocked=partial(leave, words=words)), Scope("test")
+    watch.start()
+    scope.spawn("beat", watch.beat())
+    await asyncio.sleep(0)
+    time.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@stages("loop_blocked")
+def _(clinic: Clinic) -> Finding:
+    """Real: a process that is watched as a daemon is blocks its event loop, and ends with 70."""
+    blocked = [sys.executable, "-c", BLOCKED, str(clinic.state)]
+    ended = subprocess.run(blocked, cwd=ROOT, capture_output=True, timeout=SECONDS)
+    assert ended.returncode == EXIT_BLOCKED
+    finding = clinic.found("loop_blocked")
+    assert "once (70)" in finding.cause
+    assert "in main (<string>:" in finding.cause
+    tomorrow = FakeClock(time.time() + 90_000)
+    assert all(f.id != "loop_blocked" for f in clinic.examine(clock=tomorrow).findings)
+    return finding
+
+
 @contextmanager
 def dead_socket(path: Path) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
@@ -449,6 +492,30 @@ def _(clinic: Clinic) -> Finding:
     return finding
 
 
+@stages("key_refused")
+def _(clinic: Clinic) -> Finding:
+    """Real: a daemon whose agent was refused three times in a row is asked."""
+
+    async def ask() -> Finding:
+        async with running_host(clinic.root) as host:
+            host.services.hub.listen(host.fortunes.tell)
+            refused = {"error": {"kind": "auth", "message": "invalid x-api-key"}, "repeat": True}
+            spec = EntryPointSpec(id="plain", isolation_level="isolated")
+            await add_clerk(host, Clerk(script={"nodes": {"work": [refused]}}, extra=(spec,)))
+            client = Client(host.socket)
+            for _ in range(REFUSALS):
+                reply = await client.post("/v1/entry-points/clerk/plain/trigger", {})
+                await client.get(f"/v1/executions/{reply.json['execution_id']}?wait=15")
+            (clinic.root / "s").symlink_to(host.socket)
+            return await asyncio.to_thread(clinic.found, "key_refused")
+
+    finding = asyncio.run(ask())
+    assert finding.subject == "clerk"
+    assert "refused the key 3 times in a row" in finding.cause
+    assert "mend the key" in finding.command
+    return finding
+
+
 @stages("timer_never")
 def _(clinic: Clinic) -> Finding:
     clinic.agent(every="1h", end_time="2026-01-01T00:00:00Z")
@@ -457,16 +524,22 @@ def _(clinic: Clinic) -> Finding:
 
 @stages("timer_held")
 def _(clinic: Clinic) -> Finding:
-    async def hold() -> None:
-        async with open_sqlite(clinic.state, Deaf()) as store:
-            await store.timers.sync("tick", [TimerSpec("tick/on", "tick", "on", "s", 0.0)])
-            await store.timers.set_paused(["tick/on"], True, by=LEDGER_NAME, note="5 failed")
-
-    asyncio.run(hold())
     clinic.agent()
+    hold(clinic, "5 failed")
     finding = clinic.found("timer_held")
     assert finding.command == "hive timers resume tick/on"
     return finding
+
+
+def hold(clinic: Clinic, note: str) -> None:
+    """Let the ledger pause the timer of the agent, with this note."""
+
+    async def pause() -> None:
+        async with open_sqlite(clinic.state, Deaf()) as store:
+            await store.timers.sync("tick", [TimerSpec("tick/on", "tick", "on", "s", 0.0)])
+            await store.timers.set_paused(["tick/on"], True, by=LEDGER_NAME, note=note)
+
+    asyncio.run(pause())
 
 
 @stages("session_orphan")
@@ -577,6 +650,62 @@ def test_what_is_worst_comes_first(clinic: Clinic) -> None:
     ]
     assert report.exit_code == 1
     assert list(report.lines())[-1] == "1 error, 1 warning"
+
+
+def test_a_timer_that_a_refused_key_holds_is_not_to_be_resumed_before_the_key_is_mended(
+    clinic: Clinic,
+) -> None:
+    clinic.agent()
+    refused = Fortune(refusals=REFUSALS, refused_by="gpt-5", refusal="invalid x-api-key")
+    hold(clinic, refused.trouble)
+    command = clinic.found("timer_held").command
+    assert command.startswith("hive timers resume tick/on  # first mend the key")
+
+
+def test_a_warning_of_the_configuration_names_its_file_once_and_the_command_that_mends_it(
+    clinic: Clinic,
+) -> None:
+    clinic.configure(llm={"model": "scripted:none.json", "api_key": "a-key-of-mine-77"})
+    file = clinic.root / "hive.yaml"
+    file.chmod(0o644)
+    clinic.reload()
+    found = [f for f in clinic.examine().findings if f.id == "config_warning"]
+    (open_to_all,) = [f for f in found if "every user of this machine" in f.cause]
+    assert (open_to_all.subject, str(file) in open_to_all.cause) == (str(file), False)
+    assert open_to_all.command == f"chmod o-r {file}"
+    subprocess.run(["sh", "-c", open_to_all.command], check=True)
+    clinic.reload()
+    assert all("every user" not in f.cause for f in clinic.examine().findings)
+
+
+def test_a_budget_of_an_entry_point_that_is_not_there_is_told(clinic: Clinic) -> None:
+    budget = {"scope": "entry_point:onn", "usd": 1, "per": "1d"}
+    clinic.configure(agents=[str(clinic.agent())], budgets=[budget])
+    finding = clinic.found("config_warning")
+    assert "did you mean on?" in finding.cause
+
+
+@pytest.mark.parametrize("text", ["max_concurrent_executions: many", "events:"])
+def test_a_command_names_the_configuration_that_was_named(clinic: Clinic, text: str) -> None:
+    file = clinic.root / "my own.yaml"
+    file.write_text(f"{text}\nstate_dir: {clinic.state}\nsocket: {clinic.root / 's'}\n")
+    found = examine_process(str(file), {}, fix=False).findings
+    told = {finding.command for finding in found if finding.id.startswith("config_")}
+    assert told == {f"hive config check --config '{file}'"}
+    (missing,) = examine_process("/nope", {}, fix=False).findings
+    assert missing.command == "hive config check --config /nope"
+
+
+def test_the_unit_file_is_found_beside_what_is_installed(clinic: Clinic) -> None:
+    clinic.unit.unlink()
+    shared = clinic.root / "share"
+    shared.mkdir()
+    (shared / UNIT).write_text(OURS.read_text())
+    told = clinic.found("unit_missing", unit_sources=(clinic.root / "none", shared))
+    assert told.command.startswith(f"cp {shared / UNIT} /etc/systemd/system/")
+    assert f"cp {OURS} " in clinic.found("unit_missing").command
+    nowhere = clinic.found("unit_missing", unit_sources=())
+    assert nowhere.command.startswith(f"systemctl edit --force --full {UNIT}")
 
 
 def test_a_key_that_is_missing_is_told_once(clinic: Clinic) -> None:

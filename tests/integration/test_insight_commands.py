@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from hive_daemon.control.wire import Route
+from hive_daemon.runtime.entry_point import EntryPointSpec
 from hive_daemon.runtime.webhook_schemes import Check, Verify, proof
 from hive_daemon.storage.incident_book import Sighting
-from tests.fakes.clerk import add_clerk
+from tests.fakes.clerk import Clerk, add_clerk
 from tests.fakes.control_client import SECONDS, Client
 from tests.fakes.control_host import Host, running_host
 from tests.fakes.timed_agent import NINE
@@ -139,6 +140,40 @@ async def test_ps_says_which_model_was_called_and_what_it_cost(host: Host, clien
     assert "cost_usd" in line
 
 
+async def test_ps_names_the_model_that_is_asked_for_the_first_time(
+    host: Host, client: Client
+) -> None:
+    slow = {"delay_seconds": 600, "text": "late"}
+    spec = EntryPointSpec(id="plain", isolation_level="isolated")
+    await add_clerk(host, Clerk(script={"nodes": {"work": [slow]}}, extra=(spec,)))
+    name = await start(client, "clerk/plain")
+    async with asyncio.timeout(SECONDS):
+        # The node begins after the answer to the trigger.
+        while (await line_of(client, name))["model"] != "scripted":
+            await asyncio.sleep(0.01)
+    assert (await line_of(client, name))["input_tokens"] == 0
+
+
+async def line_of(client: Client, name: str) -> dict[str, Any]:
+    items: list[dict[str, Any]] = (await client.get("/v1/ps")).json["items"]
+    return next(line for line in items if line["id"] == name)
+
+
+async def test_what_its_budget_paused_stands_at_the_node_that_asked(
+    host: Host, client: Client
+) -> None:
+    budget = {"requests": 1, "per": "execution", "on_exceed": "pause"}
+    spec = EntryPointSpec(id="thrifty", isolation_level="isolated", budgets=[budget])
+    await add_clerk(host, Clerk(extra=(spec,)))
+    name = await settled(client, "clerk/thrifty")
+    execution = (await client.get(f"/v1/executions/{name}")).json
+    assert (execution["status"], execution["error_code"]) == ("paused", "budget_exceeded")
+    assert (execution["current_node"], execution["paused_at"]) == ("work", "work")
+    assert (await line_of(client, name))["node"] == "work"
+    story = (await client.get(Route.WHY.path(id=name))).json
+    assert "is paused at node work, since" in story["answer"]
+
+
 async def test_hive_ps_writes_a_table(client: Client, hive: Run) -> None:
     asks = await settled(client, "desk/ask")
     code, out, _ = await hive("ps", "--filter", "agent=desk", "--sort", "-cost")
@@ -234,7 +269,7 @@ async def test_hive_show_and_why_write_for_people(client: Client, hive: Run) -> 
     first, *chain, last = out.splitlines()
     assert "waits for a person at node ask" in first
     assert any("was accepted, from api" in line for line in chain)
-    assert last == f"next: hive sessions input {asks} TEXT"
+    assert last == f"next: hive sessions input {asks} -"
 
 
 # --- without a daemon -------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ async def test_one_that_waits_for_a_person(client: Client) -> None:
     assert story["cause"] == "waiting_input"
     assert "waits for a person at node ask" in story["answer"]
     assert "May I go on?" in story["answer"]
-    assert story["remedy"] == f"hive sessions input {asks} TEXT"
+    assert story["remedy"] == f"hive sessions input {asks} -"
 
 
 async def test_one_that_waits_for_an_approval(host: Host, client: Client) -> None:

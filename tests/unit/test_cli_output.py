@@ -215,6 +215,28 @@ def test_a_piece_that_was_lost_on_the_way_comes_with_the_next():
     assert told == "one two three\n"
 
 
+def _continued(content, node="a"):
+    """A further piece, as the daemon sends it to who was told the one before."""
+    data = {"content": content}
+    return {"type": "llm_text_delta", "execution_id": "s", "node_id": node, "data": data}
+
+
+def test_pieces_without_all_that_came_before_run_on_also_where_one_is_lost():
+    thought = {"type": "llm_reasoning_delta", "execution_id": "s", "node_id": "a", "data": {}}
+    told = _narrated(
+        _written("one ", "one "),
+        thought,
+        _continued("two "),
+        _written("four ", "one two three four "),
+        _continued("five"),
+        {"type": "x", "execution_id": "s", "node_id": "a", "seq": 1},
+        _written("Next", "Next"),
+        _continued("."),
+    )
+    shown = [line for line in told.splitlines() if not line.startswith("--")]
+    assert shown == ["one ", "two three four five", "Next."]
+
+
 def test_who_comes_amid_an_answer_hears_it_from_there_on():
     told = _narrated(_written("two ", "one two "), _written("three", "one two three"))
     assert told == "two three\n"

@@ -70,6 +70,13 @@ async def test_a_retry_is_told_with_the_attempt_that_failed():
     assert [(fact.attempt, fact.success) for fact in done] == [(1, False), (2, True)]
 
 
+async def test_a_visit_is_told_as_begun_once_however_often_it_is_tried():
+    stage = Stage(graph_of(nodes={"a": {}}), {"a": Failing(2)}, FakeClock())
+    await stage.run()
+    assert [(fact.visit, fact.attempt) for fact in stage.book.of(NodeStarted)] == [(1, 1)]
+    assert [fact.attempt for fact in stage.book.of(NodeCompleted)] == [1, 2, 3]
+
+
 async def test_what_nodes_cost_is_summed_up():
     async def costly(ctx):
         return NodeResult(True, stats=NodeStats(input_tokens=5, output_tokens=2))
