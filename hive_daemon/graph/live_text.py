@@ -36,6 +36,8 @@ class LiveText:
     @property
     def text(self) -> str:
         """All text of this try."""
+        if len(self._said) > 1:
+            self._said = ["".join(self._said)]
         return "".join(self._said)
 
     def begin(self, attempt: int) -> None:

@@ -170,6 +170,31 @@ class NodeMemory:
         return self._own[key]
 
 
+MUCH = 10_000
+"""Items of lists and dicts that take a few hundredths of a second to copy."""
+
+
+def is_much(values: Iterable[Any]) -> bool:
+    """Say whether copying values takes so long that nothing else should have to wait for it.
+
+    Looked at are lists and dicts, and those directly within them: a guess that is cheap where there is little.
+    """
+    items = 0
+    for value in values:
+        if isinstance(value, dict):
+            within: Iterable[Any] = value.values()
+        elif isinstance(value, list):
+            within = value
+        else:
+            continue
+        items += len(value)
+        if items < MUCH:
+            items += sum(len(one) for one in within if type(one) is list or type(one) is dict)
+        if items >= MUCH:
+            return True
+    return False
+
+
 def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
     """Return the keys that two sets of permissions have in common; None is every key."""
     if one is None or other is None:

@@ -14,7 +14,7 @@ from hive_daemon.graph.edge import GraphSpec
 from hive_daemon.graph.goal import Goal
 from hive_daemon.graph.input_policy import InputPolicy
 from hive_daemon.graph.journal import Journal
-from hive_daemon.graph.memory import NodeMemory
+from hive_daemon.graph.memory import NodeMemory, is_much
 from hive_daemon.graph.node import NodeContext, NodeSpec
 from hive_daemon.graph.topology import EVENT_KEY, Topology
 from hive_daemon.graph.walk_state import Run
@@ -152,6 +152,15 @@ class Kit:
             attempts=topology.attempts(node_id),
             goal_context=given.goal.to_prompt_context(),
             llm=given.model_of(spec),
+        )
+
+    def is_given_much(self, scene: Scene) -> bool:
+        """Say whether what the node may read takes long to copy."""
+        return is_much(
+            value
+            for source in (scene.values, scene.ambient)
+            for key, value in source.items()
+            if not self.reads or key in self.reads
         )
 
     def context(self, command: Run, scene: Scene, deadline: float | None) -> NodeContext:

@@ -34,6 +34,7 @@ from hive_daemon.interrupts import ENDS_PROCESS, pass_on_of_person
 from hive_daemon.observability.redaction import redactor
 from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
 from hive_daemon.pulse import cuttable
+from hive_daemon.tasks import to_thread
 from hive_daemon.tools.context import reset_execution_context, set_execution_context
 
 __all__ = ["BRANCH_TIMEOUT", "Ended", "Given", "NodeRunner", "PathSoFar", "Scene"]
@@ -141,7 +142,12 @@ class NodeRunner:
         watch = asyncio.timeout(limit)
         silence = _Silence(watch)
         try:
-            ctx = self._kit(spec.id).context(command, scene, deadline)
+            kit = self._kit(spec.id)
+            if kit.is_given_much(scene):
+                # What is committed does not change, so it can be copied while others go on.
+                ctx = await to_thread(kit.context, command, scene, deadline)
+            else:
+                ctx = kit.context(command, scene, deadline)
             missing = missing_inputs(ctx)
             if missing:
                 logger.debug("node begins without some inputs", extra={"missing": missing})

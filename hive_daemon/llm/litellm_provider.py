@@ -12,6 +12,7 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import warnings
 from collections.abc import AsyncGenerator, Mapping
 from functools import cache, partial
@@ -61,6 +62,12 @@ QUIET_LOGGERS = dict.fromkeys(
 
 QUIET_WARNING = r"Items? .* using the `ReadOnly` qualifier"
 """What newer versions of pydantic say of litellm's types, at the first answer that needs them."""
+
+
+_WRAPPING = re.compile(
+    r"\Alitellm\.\w+: (?:(?:litellm\.)?\w+(?:Error|Exception): )*(?:\w+Exception - )?"
+)
+"""What litellm puts before the words of a service: names of its own classes, which tell a person nothing."""
 
 
 class LiteLLMProvider(ServiceProvider):
@@ -200,7 +207,8 @@ class LiteLLMProvider(ServiceProvider):
         cause = getattr(error, "original_exception", None) or error
         kind = _kind_of(library, cause)
         secrets = secrets_in({"api_key": self.api_key}, self.extra_kwargs, os.environ)
-        text = without(str(cause), secrets)
+        told = str(cause)
+        text = without(_WRAPPING.sub("", told, count=1) or told, secrets)
         headers = getattr(cause, "litellm_response_headers", None) or {}
         return call_failure(
             kind,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from hive_daemon.clock import SYSTEM_CLOCK, Clock
+from hive_daemon.observability.trace_context import reset_trace_context, set_trace_context
 from hive_daemon.tasks import Scope, to_thread
 from hive_daemon.tools.mcp_config import McpServer, read_mcp_config
 from hive_daemon.tools.mcp_link import ServerLink, target_of
@@ -35,7 +36,7 @@ class ToolServers:
     """The servers that a registry declares, and their tools in it.
 
     Laws: `start` returns within `settle_seconds` and raises nothing of a server's; after `stop` none of their processes
-    is left; both may be called again.
+    is left; both may be called again. What is logged of them names the agent.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class ToolServers:
         settings: ServerSettings = DEFAULTS,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        agent: str = "",
     ) -> None:
+        self._told = {"agent": agent} if agent else {}
         self._registry = registry
         self._settings = settings
         self._clock = clock
@@ -60,8 +63,10 @@ class ToolServers:
             for server in self._registry.mcp_servers
         ]
         started = [link for link in self._links if link.state is not ServerState.DISABLED]
+        token = set_trace_context(**self._told)
         for link in started:
             self._scope.spawn(link.server.name, link.run())
+        reset_trace_context(token)
         await self.settled(self._settings.settle_seconds)
 
     async def settled(self, seconds: float) -> bool:
@@ -78,7 +83,7 @@ class ToolServers:
         """Stop the servers; what came of their processes is gone afterwards."""
         late = await self._scope.close(STOP_SECONDS + 1.0)
         if late:
-            logger.warning("tool servers did not stop in time", extra={"tasks": late})
+            logger.warning("tool servers did not stop in time", extra={**self._told, "tasks": late})
         self._links = []
 
     async def __aenter__(self) -> Self:
@@ -108,10 +113,12 @@ class ToolServers:
         self._registry.explain_expected(_why_missing(self._links))
 
 
-def servers_of(executor: object, settings: ServerSettings = DEFAULTS) -> ToolServers | None:
+def servers_of(
+    executor: object, settings: ServerSettings = DEFAULTS, *, agent: str = ""
+) -> ToolServers | None:
     """Return the servers behind what runs an agent's tools, to be started with the agent; None if there are none."""
     if isinstance(executor, OwnedExecutor) and executor.registry.mcp_servers:
-        return ToolServers(executor.registry, settings)
+        return ToolServers(executor.registry, settings, agent=agent)
     return None
 
 

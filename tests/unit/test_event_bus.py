@@ -521,6 +521,35 @@ async def test_text_deltas_do_not_push_the_rest_out_of_the_history():
     assert [told.data["n"] for told in bus.get_history(limit=2)] == [-2, 1999]
 
 
+async def test_of_a_text_only_its_newest_piece_is_remembered_with_the_whole():
+    """Source: fault W58, a history that holds the square of what was written."""
+    bus, heard = EventBus(), []
+    bus.subscribe(["llm_text_delta"], lambda told: heard.append(dict(told.data)))
+    for whole in ("a", "ab", "abc", "x", "xy"):
+        await bus.emit_llm_text_delta("s", "n", whole[-1], whole, execution_id="e")
+    await bus.emit_llm_text_delta("s", "other", "b", "ab", execution_id="e")
+    kept = [told.data for told in bus.get_history("llm_text_delta")]
+    assert kept == [
+        {"content": "b", "snapshot": "ab"},
+        {"content": "y", "snapshot": "xy"},
+        {"content": "x"},
+        {"content": "c", "snapshot": "abc"},
+        {"content": "b"},
+        {"content": "a"},
+    ]
+    assert [told["snapshot"] for told in heard] == ["a", "ab", "abc", "x", "xy", "ab"]
+
+
+async def test_the_history_of_a_long_text_is_not_longer_than_twice_the_text():
+    bus, whole = EventBus(), ""
+    for _ in range(300):
+        whole += "x" * 100
+        await bus.emit_llm_text_delta("s", "n", "x" * 100, whole)
+    kept = bus.get_history("llm_text_delta", limit=1000)
+    assert len(kept) == 100
+    assert sum(len(text) for told in kept for text in told.data.values()) <= 2 * len(whole)
+
+
 async def test_statistics_count_by_type():
     bus = EventBus()
     await bus.publish(event())
