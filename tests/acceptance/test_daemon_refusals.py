@@ -274,7 +274,8 @@ def test_a_budget_of_an_entry_point_that_is_not_there_is_told_by_every_check_and
     sentence = 'budgets[0].scope: "entry_point:tikc" limits nothing: did you mean tick?'
     asked = workshop.hive("config", "check", "--config", str(workshop.config))
     assert (asked.returncode, sentence in asked.stdout) == (0, True), asked.stdout
-    workshop.start().ready()
+    daemon = workshop.start().ready()
+    assert daemon.terminate() == 0
     assert sentence in workshop.log.replace('\\"', '"')
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from hive_daemon.clock import SystemClock
 from hive_daemon.control import vitals
+from hive_daemon.storage import mirror_remote
 from hive_daemon.storage.mirror_fold import MirrorMode
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import Host, running_host
@@ -57,7 +58,9 @@ async def end_dispatcher(world: World) -> None:
 
 async def halt_the_mirror(world: World) -> None:
     """Have the process that writes the readable files stand still, and an execution end that they are to show."""
-    (pid,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    program = mirror_remote.PROGRAM.encode()
+    (pid,) = (pid for pid in children if program in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(int(pid), signal.SIGSTOP)
     world.undo.callback(os.kill, int(pid), signal.SIGCONT)
     world.undo.enter_context(pytest.MonkeyPatch.context()).setattr(

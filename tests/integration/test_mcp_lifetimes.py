@@ -42,7 +42,9 @@ async def test_a_killed_program_leaves_no_process(tmp_path):
     servers = [tiny(mode, mark, name=f"{mode}-{at}") for at, mode in enumerate(modes)]
     process = await program(tmp_path, *servers)
     # Each server behind its guard, and the two children that two of them started.
-    assert len(marked(mark)) == 10
+    async with asyncio.timeout(DEADLINE):
+        while len(marked(mark)) != 10:
+            await asyncio.sleep(0.02)
     process.kill()
     await process.wait()
     assert await gone(mark) == []

@@ -23,6 +23,7 @@ from tests.fakes.still_clock import StillClock
 
 NAME = SESSION.format(1)
 OTHER = SESSION.format(2)
+PROGRAM = mirror_remote.PROGRAM.encode()
 
 ABANDON = """
 import asyncio, os, signal, sys
@@ -56,9 +57,9 @@ async def world(tmp_path: Path, clock: StillClock) -> AsyncIterator[World]:
 
 def writer() -> int:
     """Return the id of the process that writes."""
-    me = os.getpid()
-    (child,) = Path(f"/proc/self/task/{me}/children").read_text().split()
-    return int(child)
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    (found,) = (pid for pid in children if PROGRAM in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(found)
 
 
 def is_gone(pid: int) -> bool:
