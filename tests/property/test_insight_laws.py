@@ -19,9 +19,9 @@ from hive_daemon.storage.timer_values import Occurrence, TimerOutcome, TimerRow
 from hive_daemon.storage.values import ExecutionRow, StoredEvent
 from hive_daemon.storage.waiting import Awaited, described
 from hive_daemon.storage.webhook_deliveries import DeliveryRow, DeliveryStatus
+from tests.fakes.rows import NAME, execution_row
 
 NOW = 1_772_442_000.0
-NAME = "session_20260302_090000_1a2b3c4d"
 times = st.floats(NOW - 1e6, NOW + 1e6)
 texts = st.text(max_size=30)
 maybe_texts = st.none() | texts
@@ -38,35 +38,21 @@ def rows(draw: st.DrawFn) -> ExecutionRow:
     status = draw(st.sampled_from(list(ExecutionStatus)))
     began = draw(st.none() | times)
     waiting = described([Awaited("waiting_input", "ask", draw(texts))])
-    return ExecutionRow(
-        n=1,
-        execution_id=NAME,
-        session_id=NAME,
-        agent="ops",
-        graph_id="ops",
-        entry_point="run",
-        stream_id="run",
+    return execution_row(
         status=status,
         source=draw(st.sampled_from(["api", "timer", "event", "webhook"])),
-        correlation_id="",
-        causation=(),
         created_at=draw(times),
         started_at=began,
         updated_at=draw(times),
         ended_at=draw(times) if status.is_terminal else None,
         ordinal=draw(st.integers(1, 3)),
         is_joined=draw(st.booleans()),
-        attempts=1,
-        seq=1,
         steps=draw(st.integers(0, 9)),
         node_id=draw(maybe_texts),
-        input=b"{}",
-        result=None,
         error=draw(maybe_texts),
         error_code=draw(st.sampled_from(["", "timeout", "model", "budget_exceeded", "else"])),
         waiting=json.dumps(waiting).encode() if draw(st.booleans()) else None,
         cancel_reason=draw(maybe_texts),
-        trace_id="",
     )
 
 

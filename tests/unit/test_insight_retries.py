@@ -6,40 +6,11 @@ import pytest
 
 from hive_daemon.insight.executions import Evidence, tell_execution
 from hive_daemon.insight.story import Cause
-from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.values import ExecutionRow, StoredEvent
+from hive_daemon.storage.values import StoredEvent
+from tests.fakes.rows import BEGAN, NAME, execution_row
 
-BEGAN = 1_772_442_000.0
-NAME = "session_20260302_090000_1a2b3c4d"
-ROW = ExecutionRow(
-    n=1,
-    execution_id=NAME,
-    session_id=NAME,
-    agent="ops",
-    graph_id="ops",
-    entry_point="run",
-    stream_id="run",
-    status=ExecutionStatus.RUNNING,
-    source="api",
-    correlation_id="",
-    causation=(),
-    created_at=BEGAN,
-    started_at=BEGAN,
-    updated_at=BEGAN,
-    ended_at=None,
-    ordinal=1,
-    is_joined=False,
-    attempts=1,
-    seq=1,
-    steps=0,
+ROW = execution_row(
     node_id="ask",
-    input=b"{}",
-    result=None,
-    error=None,
-    error_code="",
-    waiting=None,
-    cancel_reason=None,
-    trace_id="",
 )
 RETRY = StoredEvent(
     seq=1,

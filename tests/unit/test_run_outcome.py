@@ -9,38 +9,23 @@ from hive_daemon.graph.executor import ExecutionResult
 from hive_daemon.runner.foreground import Ended, Stop
 from hive_daemon.runner.outcome import document_of, exit_code_of, told
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.values import ExecutionRow
+from tests.fakes.rows import NAME, execution_row
 
-NAME = "session_20260302_090000_0123abcd"
-ROW = ExecutionRow(
-    n=1,
-    execution_id=NAME,
-    session_id=NAME,
+ROW = execution_row(
     agent="desk-graph",
     graph_id="desk-graph",
     entry_point="default",
     stream_id="default",
     status=ExecutionStatus.COMPLETED,
-    source="api",
-    correlation_id="",
-    causation=(),
     created_at=100.0,
     started_at=100.0,
     updated_at=101.5,
     ended_at=101.5,
-    ordinal=1,
-    is_joined=False,
     attempts=0,
     seq=3,
     steps=3,
     node_id="review",
     input=b'{"topic":"cats"}',
-    result=None,
-    error=None,
-    error_code="",
-    waiting=None,
-    cancel_reason=None,
-    trace_id="",
 )
 LEFT = ExecutionResult(False, session_state={"resume_from": "draft"})
 GO_ON = f"`hive run desk --resume {NAME}`"

@@ -9,40 +9,22 @@ import pytest
 
 from hive_daemon.observability.spans import SpanKind, provider_of, root_id, spans_of
 from hive_daemon.status import ExecutionStatus
-from hive_daemon.storage.values import ExecutionRow, StoredEvent
+from hive_daemon.storage.values import StoredEvent
+from tests.fakes.rows import BEGAN, NAME, execution_row
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "tracing.md").read_text()
-NAME = "session_20260302_090000_1a2b3c4d"
-BEGAN = 1_772_442_000.0
 
-ROW = ExecutionRow(
-    n=1,
-    execution_id=NAME,
-    session_id=NAME,
-    agent="ops",
+ROW = execution_row(
     graph_id="triage",
     entry_point="go",
     stream_id="go",
     status=ExecutionStatus.COMPLETED,
-    source="api",
     correlation_id=NAME,
-    causation=(),
     created_at=BEGAN - 1,
-    started_at=BEGAN,
     updated_at=BEGAN + 20,
     ended_at=BEGAN + 20,
-    ordinal=1,
-    is_joined=False,
-    attempts=1,
     seq=5,
     steps=3,
-    node_id=None,
-    input=b"{}",
-    result=None,
-    error=None,
-    error_code="",
-    waiting=None,
-    cancel_reason=None,
     trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
 )
 
