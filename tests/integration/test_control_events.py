@@ -370,7 +370,6 @@ async def test_a_silent_stream_gives_signs_of_life(host, client, monkeypatch):
 
 
 async def test_a_reader_that_comes_back_sees_every_event_once(host, client):
-    """Source: issue 2, "Shown by" 6."""
     host.gate.is_open.set()
     working = asyncio.create_task(finished(host, client, 15))
     seen = [0]
@@ -457,7 +456,6 @@ async def test_streams_are_told_when_the_daemon_stops(host, client):
 
 
 async def test_every_event_comes_once_across_a_restart(tmp_path):
-    """Source: issue 2, "Shown by" 6."""
     seen = []
     async with running_host(tmp_path) as host:
         client = Client(host.socket)
