@@ -153,10 +153,11 @@ class Hub:
                 self._publish_soon()
 
     def _tell_most(self) -> None:
+        if self._is_next_ready():
+            self._moved_at = asyncio.get_running_loop().time()
         for _ in range(BREATH):
             if not self._is_next_ready():
                 return
-            self._moved_at = asyncio.get_running_loop().time()
             # It leaves the queue only now: what is shown meanwhile takes its place behind it.
             self._tell(self._pending.popleft())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from hive_daemon.status import ExecutionStatus
 from hive_daemon.storage.mirror import Mirror
 from hive_daemon.storage.mirror_catch_up import MirrorCatchUp
 from hive_daemon.storage.mirror_fold import MirrorMeta, MirrorMode
+from hive_daemon.storage.mirror_remote import PROGRAM
 from hive_daemon.storage.ports import Store
 from hive_daemon.storage.sqlite.store import open_sqlite
 from hive_daemon.storage.values import (
@@ -267,6 +269,15 @@ class World:
             keep=5 if status.is_terminal else None,
         )
 
+    async def run_all(self, sessions: Sequence[str]) -> None:
+        """Run an execution of two nodes in each of these new sessions, all at once, and wait for their files."""
+        for session in sessions:
+            await self.submit(session)
+        running = await self.claim()
+        await asyncio.gather(*(self.step(r, "fetch", {"a": 1}) for r in running))
+        await asyncio.gather(*(self.end(r) for r in running))
+        await self.drained(*sessions)
+
     async def drained(self, *sessions: str) -> None:
         await self.mirror.drained(sessions)
 
@@ -306,3 +317,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def mirror_pid() -> int:
+    """Return the id of the process that writes the mirror of this one."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    program = PROGRAM.encode()
+    (found,) = (pid for pid in children if program in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(found)

@@ -14,10 +14,10 @@ import pytest
 
 from hive_daemon.clock import SystemClock
 from hive_daemon.control import vitals
-from hive_daemon.storage import mirror_remote
 from hive_daemon.storage.mirror_fold import MirrorMode
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import Host, running_host
+from tests.fakes.mirrored import mirror_pid
 
 DOCS = Path(__file__).parents[2] / "docs" / "control-api.md"
 MINUTES = 600.0
@@ -58,11 +58,9 @@ async def end_dispatcher(world: World) -> None:
 
 async def halt_the_mirror(world: World) -> None:
     """Have the process that writes the readable files stand still, and an execution end that they are to show."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    program = mirror_remote.PROGRAM.encode()
-    (pid,) = (pid for pid in children if program in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(int(pid), signal.SIGSTOP)
-    world.undo.callback(os.kill, int(pid), signal.SIGCONT)
+    pid = mirror_pid()
+    os.kill(pid, signal.SIGSTOP)
+    world.undo.callback(os.kill, pid, signal.SIGCONT)
     world.undo.enter_context(pytest.MonkeyPatch.context()).setattr(
         vitals, "MOST_SILENT_SECONDS", 0.0
     )

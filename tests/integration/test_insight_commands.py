@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +17,10 @@ from hive_daemon.storage.incident_book import Sighting
 from tests.fakes.clerk import Clerk, add_clerk
 from tests.fakes.control_client import SECONDS, Client
 from tests.fakes.control_host import Host, running_host
+from tests.fakes.hive_command import run_hive
 from tests.fakes.timed_agent import NINE
 from tests.fakes.webhook_bench import post
 
-ROOT = Path(__file__).parent.parent.parent
 TRIGGER = "/v1/entry-points/{}/trigger"
 Ran = tuple[int | None, str, str]
 Run = Callable[..., Awaitable[Ran]]
@@ -45,21 +42,8 @@ def hive(tmp_path: Path) -> Run:
     """Run a command where the daemon's socket and state are; answer its exit code, stdout, stderr."""
 
     async def run(*arguments: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hive_cli", *arguments),
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "HIVE_SOCKET": str(tmp_path / "hived.sock"),
-                "HIVE_STATE_DIR": str(tmp_path / "state"),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        state = str(tmp_path / "state")
+        return await run_hive(tmp_path / "hived.sock", *arguments, HIVE_STATE_DIR=state)
 
     return run
 

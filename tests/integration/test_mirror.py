@@ -595,12 +595,7 @@ async def test_torn_lines_of_a_dead_process_are_never_glued(
 
 async def test_a_mirror_of_many_is_complete_at_the_barrier(world: World) -> None:
     names = [SESSION.format(n) for n in range(100, 160)]
-    for name in names:
-        await world.submit(name)
-    running = await world.claim()
-    await asyncio.gather(*(world.step(r, "fetch", {"a": 1}) for r in running))
-    await asyncio.gather(*(world.end(r) for r in running))
-    await world.drained(*names)
+    await world.run_all(names)
     for name in names:
         assert read_json(world.session(name) / "state.json")["status"] == "completed"
         assert len(read_lines(world.session(name) / "logs/details.jsonl")) == 2

@@ -18,12 +18,11 @@ from hive_daemon.storage import mirror_remote
 from hive_daemon.storage.mirror_items import LagAsked
 from hive_daemon.storage.mirror_process import Line
 from hive_daemon.storage.mirror_wire import frame
-from tests.fakes.mirrored import SESSION, World, mirrored, read_json, read_lines, tree
+from tests.fakes.mirrored import SESSION, World, mirror_pid, mirrored, read_json, read_lines, tree
 from tests.fakes.still_clock import StillClock
 
 NAME = SESSION.format(1)
 OTHER = SESSION.format(2)
-PROGRAM = mirror_remote.PROGRAM.encode()
 
 ABANDON = """
 import asyncio, os, signal, sys
@@ -53,13 +52,6 @@ def clock() -> StillClock:
 async def world(tmp_path: Path, clock: StillClock) -> AsyncIterator[World]:
     async with mirrored(tmp_path, clock, has_process=True) as world:
         yield world
-
-
-def writer() -> int:
-    """Return the id of the process that writes."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    (found,) = (pid for pid in children if PROGRAM in Path(f"/proc/{pid}/cmdline").read_bytes())
-    return int(found)
 
 
 def is_gone(pid: int) -> bool:
@@ -106,12 +98,7 @@ def without_spans(files: dict[str, bytes]) -> dict[str, bytes]:
 
 async def test_many_are_complete_at_the_barrier(world: World) -> None:
     names = [SESSION.format(n) for n in range(100, 130)]
-    for name in names:
-        await world.submit(name)
-    running = await world.claim()
-    await asyncio.gather(*(world.step(r, "fetch", {"a": 1}) for r in running))
-    await asyncio.gather(*(world.end(r) for r in running))
-    await world.drained(*names)
+    await world.run_all(names)
     for name in names:
         assert read_json(world.session(name) / "state.json")["status"] == "completed"
         assert len(read_lines(world.session(name) / "logs/details.jsonl")) == 2
@@ -130,7 +117,7 @@ async def test_a_lost_process_keeps_nobody_waiting_and_another_makes_up_for_it(
     running = await world.start(NAME)
     await world.step(running, "fetch", {"a": 1})
     await world.mirror.lag()
-    os.kill(writer(), signal.SIGKILL)
+    os.kill(mirror_pid(), signal.SIGKILL)
     await world.step(running, "parse", {"b": 2})
     await world.drained(NAME)
     await caught_up(world, clock)
@@ -146,7 +133,7 @@ async def test_what_ended_while_there_was_no_process_is_made_up_for(
     world: World, clock: StillClock
 ) -> None:
     await world.mirror.lag()
-    os.kill(writer(), signal.SIGKILL)
+    os.kill(mirror_pid(), signal.SIGKILL)
     await world.mirror.lag()
     running = await world.start(NAME)
     await world.end(running)
@@ -159,7 +146,7 @@ async def test_a_process_that_is_hopelessly_behind_is_replaced(
     world: World, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.mirror.lag()
-    os.kill(writer(), signal.SIGSTOP)
+    os.kill(mirror_pid(), signal.SIGSTOP)
     monkeypatch.setattr(mirror_remote, "MOST_UNSENT", 1)
     running = await world.start(NAME)
     await world.step(running, "fetch", {"a": "x" * 4_000_000})
@@ -175,7 +162,7 @@ async def test_a_process_that_owes_an_answer_and_stands_still_is_replaced(
 ) -> None:
     running = await world.start(NAME)
     await world.mirror.lag()
-    os.kill(writer(), signal.SIGSTOP)
+    os.kill(mirror_pid(), signal.SIGSTOP)
     monkeypatch.setattr(mirror_remote, "MOST_SILENT_SECONDS", 0.01)
     await world.end(running)
     await world.drained(NAME)

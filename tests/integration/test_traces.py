@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,6 +24,7 @@ from hive_daemon.runtime.services import begin_work
 from tests.fakes.control_client import Client
 from tests.fakes.control_host import FakeAgent, open_host, running_host
 from tests.fakes.embedded import SECONDS, Heard, function, graph_of, model, running
+from tests.fakes.hive_command import run_hive
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -244,24 +244,11 @@ async def test_what_goes_on_after_a_restart_goes_on_in_the_same_trace(tmp_path):
     assert wait["ended_at"] is not None
 
 
-async def hive(*arguments, **environ):
-    import os
-
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "hive_cli", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environ},
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
 async def test_the_command_draws_a_waterfall_with_and_without_a_daemon(tmp_path):
     async with traced(tmp_path) as (host, client):
         name = await run(client)
         state, socket = str(host.services.settings.state_dir), str(host.socket)
-        code, out, _ = await hive("--socket", socket, "trace", name)
+        code, out, _ = await run_hive(host.socket, "--socket", socket, "trace", name)
         assert code == 0
     lines = out.splitlines()
     assert lines[0].startswith(f"{name}  completed  trace ")
@@ -270,13 +257,17 @@ async def test_the_command_draws_a_waterfall_with_and_without_a_daemon(tmp_path)
     assert "  look" in drawn
     assert "    execute_tool fetch" in drawn
     assert all("#" in line for line in lines[2:])
-    code, alone, said = await hive("--socket", socket, "trace", "latest", HIVE_STATE_DIR=state)
+    code, alone, said = await run_hive(
+        host.socket, "--socket", socket, "trace", "latest", HIVE_STATE_DIR=state
+    )
     assert (code, alone) == (0, out)
     assert "this is what its store says" in said
     words = ("--socket", socket, "trace", name[:20], "--json")
-    code, named, _ = await hive(*words, HIVE_STATE_DIR=state)
+    code, named, _ = await run_hive(host.socket, *words, HIVE_STATE_DIR=state)
     assert (code, json.loads(named)["execution_id"]) == (0, name)
-    code, _, said = await hive("--socket", socket, "trace", "session_1", HIVE_STATE_DIR=state)
+    code, _, said = await run_hive(
+        host.socket, "--socket", socket, "trace", "session_1", HIVE_STATE_DIR=state
+    )
     assert code == 3
     assert "session_1" in said
 

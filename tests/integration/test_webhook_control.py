@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,9 @@ import pytest
 from hive_daemon.errors import QueueFull
 from hive_daemon.runtime.webhook_delivery import Delivery
 from hive_daemon.runtime.webhook_schemes import Check, Verify, proof
-from tests.fakes.control_client import SECONDS, Client
+from tests.fakes.control_client import Client
 from tests.fakes.control_host import Host, running_host
-from tests.fakes.daemon_process import ROOT
+from tests.fakes.hive_command import run_hive
 from tests.fakes.webhook_bench import post
 
 SECRET = "s3cret-of-pager"
@@ -41,18 +37,8 @@ def client(host: Host) -> Client:
 
 @pytest.fixture
 def hive(host: Host) -> Run:
-    async def run(*words: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hive_cli", "webhooks", *words),
-            cwd=ROOT,
-            env={**os.environ, "HIVE_SOCKET": str(host.socket)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
+    async def run(*words: str) -> tuple[int | None, str, str]:
+        return await run_hive(host.socket, "webhooks", *words)
 
     return run
 
